@@ -1,0 +1,166 @@
+/* Bump allocator, and the one heap allocator that everything below lab/ uses.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/arena.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ARENA_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define ARENA_ASAN 1
+#endif
+
+#ifdef ARENA_ASAN
+#include <sanitizer/asan_interface.h>
+#define RED_ZONE 16
+#define POISON(p, n) ASAN_POISON_MEMORY_REGION((p), (n))
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION((p), (n))
+#else
+#define RED_ZONE 0
+#define POISON(p, n) ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
+#endif
+
+#define MEM_ALIGN 64
+#define ARENA_ALIGN 16
+#define ARENA_BLOCK ((size_t)32 * 1024)
+
+struct arena_block {
+    struct arena_block *next;
+    size_t size, used;          /* of the bytes that follow the header */
+};
+
+struct arena {
+    struct arena_block *blocks; /* newest first; only the newest is filled */
+    size_t handed_out;
+};
+
+/* Room for the header such that what follows stays aligned. */
+#define BLOCK_HEADER ((sizeof(struct arena_block) + ARENA_ALIGN - 1) & \
+                      ~(size_t)(ARENA_ALIGN - 1))
+
+/* Calls until one fails; 0 = never. Kernels allocate in no thread but the
+ * caller's, yet tests run under thread sanitizers too: hence atomic. */
+static atomic_long mem_countdown;
+
+static unsigned char *block_bytes(struct arena_block *b)
+{
+    return (unsigned char *)b + BLOCK_HEADER;
+}
+
+static struct arena_block *arena_add_block(struct arena *a, size_t need)
+{
+    size_t size = need > ARENA_BLOCK ? need : ARENA_BLOCK;
+    if (size > SIZE_MAX - BLOCK_HEADER)
+        return NULL;
+    struct arena_block *b = mem_alloc(1, BLOCK_HEADER + size);
+    if (!b)
+        return NULL;
+    b->size = size;
+    b->next = a->blocks;
+    a->blocks = b;
+    POISON(block_bytes(b), size);
+    return b;
+}
+
+struct arena *arena_new(void)
+{
+    return mem_alloc(1, sizeof(struct arena));
+}
+
+void arena_free(struct arena *a)
+{
+    if (!a)
+        return;
+    for (struct arena_block *b = a->blocks, *next; b; b = next) {
+        next = b->next;
+        UNPOISON(block_bytes(b), b->size);
+        mem_free(b);
+    }
+    mem_free(a);
+}
+
+void *arena_alloc(struct arena *a, size_t bytes)
+{
+    if (bytes > SIZE_MAX - ARENA_ALIGN - RED_ZONE)
+        return NULL;
+    size_t need = ((bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1)) +
+                  RED_ZONE;
+    if (need == 0)
+        need = ARENA_ALIGN;
+    struct arena_block *b = a->blocks;
+    if (!b || b->size - b->used < need)
+        b = arena_add_block(a, need);
+    if (!b)
+        return NULL;
+    unsigned char *p = block_bytes(b) + b->used;
+    b->used += need;
+    a->handed_out += bytes;
+    UNPOISON(p, bytes);
+    return p;
+}
+
+char *arena_strdup(struct arena *a, const char *s)
+{
+    size_t n = strlen(s) + 1;
+    char *p = arena_alloc(a, n);
+    if (p)
+        memcpy(p, s, n);
+    return p;
+}
+
+size_t arena_bytes(const struct arena *a)
+{
+    return a->handed_out;
+}
+
+bool mem_fails_now(void)
+{
+    if (atomic_load_explicit(&mem_countdown, memory_order_relaxed) <= 0)
+        return false;
+    return atomic_fetch_sub(&mem_countdown, 1) == 1;
+}
+
+void mem_fail_after(long n)
+{
+    atomic_store(&mem_countdown, n);
+}
+
+void *mem_alloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (mem_fails_now() || __builtin_mul_overflow(count, size, &bytes) ||
+        bytes > (size_t)PTRDIFF_MAX - MEM_ALIGN)
+        return NULL;
+    /* aligned_alloc wants a multiple of the alignment; never zero bytes, so
+     * that an empty tensor still has an address. */
+    size_t rounded = (bytes + MEM_ALIGN - 1) & ~(size_t)(MEM_ALIGN - 1);
+    if (rounded == 0)
+        rounded = MEM_ALIGN;
+    void *p = aligned_alloc(MEM_ALIGN, rounded);
+    if (p)
+        memset(p, 0, rounded);
+    return p;
+}
+
+void *mem_grow(void *old, size_t old_bytes, size_t new_bytes)
+{
+    void *p = mem_alloc(1, new_bytes);
+    if (!p)
+        return NULL;
+    if (old)
+        memcpy(p, old, old_bytes < new_bytes ? old_bytes : new_bytes);
+    mem_free(old);
+    return p;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}

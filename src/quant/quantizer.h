@@ -1,0 +1,215 @@
+/* Quantizers: data that says how values meet a grid, and the tables of kinds.
+ *
+ * A `struct qspec` is what a user asked for: plain data that can be compared,
+ * printed and parsed. A `struct quantizer` is a spec at work on one point:
+ * scale, zero point, learned parameters, observer. Real value =
+ * scale * (code - zero_point) for uniform kinds.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef QUANT_QUANTIZER_H
+#define QUANT_QUANTIZER_H
+
+#include "base/rng.h"
+#include "tensor/bag.h"
+
+struct observer_kind;
+struct quantizer_kind;
+
+enum rounding {           /* names in rounding_name[] */
+    ROUND_HALF_EVEN, ROUND_HALF_AWAY, ROUND_HALF_UP, ROUND_FLOOR, ROUND_CEIL,
+    ROUND_TO_ZERO, ROUND_STOCHASTIC, ROUND_COUNT
+};
+extern const char *const rounding_name[ROUND_COUNT];
+
+enum granularity { GRAIN_TENSOR, GRAIN_CHANNEL, GRAIN_GROUP, GRAIN_COUNT };
+extern const char *const grain_name[GRAIN_COUNT];
+
+/* Gradient families of uniform quantizers. */
+enum qgrad { QGRAD_MASKED, QGRAD_PASS, QGRAD_COUNT };
+extern const char *const qgrad_name[QGRAD_COUNT];
+
+/* How (min, max) becomes (scale, zero point): rows in qparams.c. */
+struct qspec;
+struct qparams_rule {
+    const char *name, *help;  /* torch, fused, aimet, tf, brevitas, qonnx.. */
+    void (*compute)(const struct qspec *s, real lo, real hi, real *scale,
+                    real *zero_point);
+};
+extern const struct qparams_rule qparams_table[];
+extern const int qparams_count;
+const struct qparams_rule *qparams_find(const char *name);
+
+#define QSPEC_PARAMS 12
+
+struct qspec {
+    const struct quantizer_kind *kind;
+    int bits;
+    bool is_signed;
+    bool symmetric;           /* zero point fixed */
+    bool narrow;              /* -127..127 instead of -128..127 */
+    bool reduce_range;        /* half the codes: 0..127 */
+    enum granularity grain;
+    int group;                /* group size along the inner axis */
+    enum rounding rounding;
+    bool divide;              /* x / s; else x * (1/s) */
+    bool zp_before;           /* zero point added before rounding */
+    bool clamp_first;         /* clamp real values, then round */
+    bool float_zp;
+    enum qgrad grad;
+    const struct qparams_rule *rule;
+    const struct observer_kind *observer;
+    double observer_param[4]; /* by the observer's rows */
+    double eps;               /* smallest scale */
+    double param[QSPEC_PARAMS];          /* by the kind's rows */
+};
+
+/* x seen as [outer][channels][inner]; channels is 1 per tensor. For weights
+ * (O,I,KH,KW) per channel: 1, O, I*KH*KW; activations (N,C,H,W) per channel:
+ * N, C, H*W. Groups: outer 1, channels = count / group, inner = group. */
+struct qview {
+    int64_t outer, channels, inner;
+};
+
+struct qrow {                 /* a setting or a learned parameter of a kind */
+    const char *name;
+    double def, lo, hi;
+    const char *help;
+};
+
+struct observer;
+
+struct quantizer {
+    struct qspec spec;
+    bool fake, observe, learn;   /* the flags F, O, L */
+    bool ready;               /* a range has been set or observed */
+    bool stale;               /* spec changed after the range was found */
+    int64_t channels;
+    int64_t lo_code, hi_code; /* of the grid, from the spec */
+    /* One block holds everything that training changes, so that a batch can
+     * be abandoned by copying it back: arrays below and the observer's. */
+    real *state;
+    int64_t n_state;
+    real *scale, *zero_point; /* per channel */
+    real *lo, *hi;            /* range in use, per channel */
+    real *learned, *grad;     /* learned parameters, row by row, and grads */
+    int64_t n_learned;        /* rows * channels (or fewer: kind decides) */
+    struct observer *observer;
+    struct rng *rng;          /* stochastic rounding; borrowed, may be NULL */
+    double noise_factor;      /* 1: quantized, 0: float, between: mixed */
+    int64_t steps;            /* training forwards seen (delayed starts) */
+    int64_t n_elem;           /* elements of the last forward per batch item */
+    void *scratch;            /* kind's own, sized at attach */
+};
+
+enum quantizer_flags {
+    QK_UNIFORM = 1 << 0,      /* integer codes on an even grid */
+    QK_STOCHASTIC = 1 << 1,
+    QK_WEIGHTS = 1 << 2,      /* meant for weights */
+    QK_ACTIVATIONS = 1 << 3,
+    QK_OWN_SCALE = 1 << 4,    /* finds its scale from x in every forward */
+};
+
+struct quantizer_kind {
+    const char *name, *help, *source;   /* source: paper or package */
+    unsigned flags;
+    int min_bits, max_bits;
+    const struct qrow *param;           /* settings; NULL name ends; or NULL */
+    const struct qrow *learned;         /* learned parameters; likewise */
+    enum status (*check)(const struct qspec *s, struct err *e);
+    /* Scale, zero point and learned parameters from q->lo, q->hi. */
+    void (*set_range)(struct quantizer *q);
+    /* Learned initial values from data (LSQ: 2*mean|x|/sqrt(Qp)); NULL: from
+     * the range. */
+    void (*init)(struct quantizer *q, const real *x, struct qview v);
+    /* After the optimiser moved q->learned: scale etc. follow. NULL: none. */
+    void (*refresh)(struct quantizer *q);
+    void (*forward)(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train);
+    /* dx = gradient (not added); adds into q->grad when q->learn. */
+    void (*backward)(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v);
+    /* Integer codes; NULL for kinds without. */
+    void (*codes)(const struct quantizer *q, const real *x, int32_t *code,
+                  struct qview v);
+    /* The function whose derivative backward is, with rounding residuals
+     * frozen at x0: for the generic gradient check. NULL: straight-through
+     * s * clamp(x/s + r, lo, hi) - ... as house-style section 8. */
+    void (*surrogate)(const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v);
+    /* Lines of the formula with today's numbers, value v through it. */
+    void (*describe)(const struct quantizer *q, real v, struct str *out);
+    const char *example;                /* "bits conv1 w=lsq:4" */
+};
+
+#define QUANTIZER(name) extern const struct quantizer_kind quantizer_##name;
+#include "quant/quantizers.def"
+#undef QUANTIZER
+extern const struct quantizer_kind *const quantizer_table[];
+extern const int quantizer_count;
+const struct quantizer_kind *quantizer_kind_find(const char *name);
+int quantizer_learned_rows(const struct quantizer_kind *k);
+
+/* Spec text: `KIND:BITS[,word or key=value ...]`, e.g. "affine:4,sym,channel",
+ * "lsq:2,unsigned", "affine:8,asym,obs=ema,ema.c=0.01,rule=fused",
+ * "quantized_bits(6,0,alpha=1)", "fixed<16,6,RND,SAT>", or a bare number
+ * (bits only: the rest from `base`). Words: signed unsigned sym asym narrow
+ * full tensor channel group=N reduce divide reciprocal zp=before|after
+ * clamp=first|last round=NAME grad=NAME rule=NAME obs=NAME eps=X and the
+ * kind's settings. qspec_print writes the shortest text that parses back. */
+void qspec_default(struct qspec *s);
+enum status qspec_parse(const char *text, const struct qspec *base,
+                        struct qspec *out, struct err *e);
+void qspec_print(const struct qspec *s, struct str *out);
+bool qspec_equal(const struct qspec *a, const struct qspec *b);
+enum status qspec_check(const struct qspec *s, struct err *e);
+void qspec_codes(const struct qspec *s, int64_t *lo, int64_t *hi);
+
+/* channels: of the point's view. Flags start fake, observe on; learn off. */
+enum status quantizer_new(const struct qspec *s, int64_t channels,
+                          struct quantizer **out, struct err *e);
+void quantizer_free(struct quantizer *q);
+/* The view of a tensor of this shape (with batch); axis: channel axis. */
+struct qview quantizer_view(const struct quantizer *q,
+                            const struct shape *shape, int axis);
+
+/* Training forward's first half: the observer sees x, the range follows. */
+enum status quantizer_observe(struct quantizer *q, const real *x,
+                              struct qview v, struct err *e);
+/* The same when per-channel min and max are known already; allowed when the
+ * observer needs no more (observer flag OBS_MINMAX_ONLY). */
+enum status quantizer_observe_minmax(struct quantizer *q, const real *lo,
+                                     const real *hi, struct err *e);
+/* Fake-quantized y; x and y may be the same. A quantizer that is not ready
+ * gets its range from x (weights) or is an error (activations). */
+void quantizer_forward(struct quantizer *q, const real *x, real *y,
+                       struct qview v, bool train);
+void quantizer_backward(struct quantizer *q, const real *x, const real *dy,
+                        real *dx, struct qview v);
+enum status quantizer_set_range(struct quantizer *q, const real *lo,
+                                const real *hi, int64_t n, struct err *e);
+void quantizer_zero_grad(struct quantizer *q);
+/* Switches learning on: learned parameters start from the range in use. */
+enum status quantizer_enable_learn(struct quantizer *q, bool on,
+                                   struct err *e);
+
+/* Affine view for engines: false when the kind is not uniform. */
+struct affine {
+    real scale, zero_point;
+    int64_t lo, hi;           /* codes */
+};
+bool quantizer_affine(const struct quantizer *q, int64_t channel,
+                      struct affine *a);
+
+/* Diagnosis of x against q: one pass. */
+struct qstats {
+    int64_t count, clipped, levels, dead_levels;
+    double mse, max_error, sqnr_db, mean_error;
+};
+void quantizer_stats(struct quantizer *q, const real *x, struct qview v,
+                     struct qstats *out);
+
+enum status quantizer_save(const struct quantizer *q, const char *name,
+                           struct bag *b, struct err *e);
+enum status quantizer_load(const struct bag *b, const char *name,
+                           struct quantizer **out, struct err *e);
+
+#endif
