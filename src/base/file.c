@@ -137,6 +137,19 @@ static enum status inflate_members(z_stream *z, struct bytes *out,
     }
 }
 
+/* A gzip file ends in its inflated size modulo 2^32 (RFC 1952). Taken as a
+ * first guess, so that an honest file is inflated into one block of its size;
+ * a lie costs at most what deflate can gain, 1032 to 1. */
+static size_t gzip_size_hint(const struct bytes *in, size_t cap)
+{
+    size_t said = 0;
+    for (size_t i = 0; i < 4 && in->size >= 18; i++)
+        said = said << 8 | in->data[in->size - 1 - i];
+    if (said == 0 || said / 1032 > in->size)
+        said = in->size;
+    return said > cap ? cap : said;
+}
+
 static enum status inflate_bytes(const struct bytes *in, size_t cap,
                                  const char *path, struct bytes *out,
                                  struct err *e)
@@ -144,9 +157,7 @@ static enum status inflate_bytes(const struct bytes *in, size_t cap,
     if (in->size > UINT_MAX)
         return err_set(e, STATUS_IO, PATH_SHOWN ": %zu bytes of gzip data, at "
                        "most %u are read", path, in->size, UINT_MAX);
-    /* Deflate gains at most 1032 to 1; start from a modest guess. */
-    size_t start = in->size < SIZE_MAX / 4 ? in->size * 4 : in->size;
-    struct bytes b = { .size = start > cap ? cap : start };
+    struct bytes b = { .size = gzip_size_hint(in, cap) };
     b.data = mem_alloc(b.size, 1);
     if (!b.data)
         return err_memory(e, path);
