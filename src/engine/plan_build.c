@@ -1,0 +1,200 @@
+/* Building a plan: buffers, steps and gradients by index.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "engine/plan_impl.h"
+
+#include <string.h>
+
+/* The array with room for one more element, or NULL: memory is out. */
+static void *grown(void *array, int n, int *cap, size_t elem)
+{
+    if (n < *cap)
+        return array;
+    int more = *cap ? 2 * *cap : 64;
+    void *bigger = mem_grow(array, (size_t)*cap * elem, (size_t)more * elem);
+    if (bigger)
+        *cap = more;
+    return bigger;
+}
+
+int plan_buffer(struct plan *p, enum dtype type, const struct shape *s,
+                enum layout layout)
+{
+    struct buffer *room = grown(p->buf, p->n_buf, &p->cap_buf, sizeof(*room));
+    if (!room) {
+        p->out_of_memory = true;
+        return p->n_buf ? 0 : -1;
+    }
+    p->buf = room;
+    size_t bytes = 0;
+    if (shape_bytes(s, dtype_table[type].size, SIZE_MAX / 4, &bytes, NULL))
+        p->out_of_memory = true;
+    p->buf[p->n_buf] = (struct buffer){
+        .type = type,
+        .layout = s->rank == 4 ? layout : LAYOUT_NCHW,
+        .shape = *s,
+        .scale = 1.0f,
+        .bytes = (int64_t)bytes,
+        .twin = -1,
+    };
+    return p->n_buf++;
+}
+
+int plan_buffer_like(struct plan *p, int buffer)
+{
+    struct buffer like = p->buf[buffer];
+    return plan_buffer(p, like.type, &like.shape, like.layout);
+}
+
+int plan_buffer_vector(struct plan *p, int64_t n)
+{
+    struct shape s = shape_1(n);
+    return plan_buffer(p, DTYPE_F32, &s, LAYOUT_NCHW);
+}
+
+int plan_buffer_param(struct plan *p, int param, bool grad)
+{
+    const struct param *w = &p->graph->param[param];
+    int b = plan_buffer(p, DTYPE_F32, &w->shape, LAYOUT_NCHW);
+    if (p->out_of_memory)
+        return b;
+    p->buf[b].external = true;
+    p->buf[b].data = grad ? w->grad : w->value;
+    return b;
+}
+
+void plan_scratch(struct plan *p, size_t bytes)
+{
+    if (bytes > p->scratch_bytes)
+        p->scratch_bytes = bytes;
+}
+
+struct step *plan_step(struct plan *p, const struct step_kind *kind, int node,
+                       size_t priv_bytes)
+{
+    struct step *s = arena_alloc(p->arena, sizeof(*s));
+    void *priv = arena_alloc(p->arena, priv_bytes ? priv_bytes : 1);
+    struct step **room = grown(p->step, p->n_step, &p->cap_step,
+                               sizeof(struct step *));
+    if (room)
+        p->step = room;
+    if (!s || !priv || !room || p->out_of_memory) {
+        p->out_of_memory = true;
+        return NULL;
+    }
+    s->kind = kind;
+    s->node = node;
+    s->priv = priv;
+    p->step[p->n_step++] = s;
+    return s;
+}
+
+/* The step that touches is the last one made, or one made earlier. */
+void step_touch(struct plan *p, struct step *s, int buffer)
+{
+    if (buffer < 0)
+        return;
+    for (int i = 0; i < s->n_buf; i++)
+        if (s->buf[i] == buffer)
+            return;
+    if (s->n_buf == STEP_BUFFERS) {
+        p->out_of_memory = true;
+        return;
+    }
+    s->buf[s->n_buf++] = buffer;
+    s->bytes += (double)p->buf[buffer].bytes;
+}
+
+void *plan_data(const struct plan *p, int buffer)
+{
+    return buffer < 0 ? NULL : p->buf[buffer].data;
+}
+
+float *plan_floats(const struct plan *p, int buffer)
+{
+    return plan_data(p, buffer);
+}
+
+void *plan_scratch_data(const struct plan *p)
+{
+    return plan_data(p, p->scratch);
+}
+
+const struct shape *plan_shape(const struct plan *p, int buffer)
+{
+    return &p->buf[buffer].shape;
+}
+
+int plan_in(const struct plan *p, int node, int i)
+{
+    const struct value *v = &p->value[node];
+    if (i == 0 && v->view >= 0)
+        return v->view;
+    return p->value[p->graph->node[node].in[i]].out;
+}
+
+/* A gradient buffer's first writer writes it whole; later ones add. */
+static bool claim(struct plan *p, int buffer)
+{
+    bool add = p->buf[buffer].written;
+    p->buf[buffer].written = true;
+    return add;
+}
+
+int plan_in_grad(struct plan *p, int node, int i, bool *add)
+{
+    struct value *v = &p->value[node];
+    int source = p->graph->node[node].in[i];
+    *add = false;
+    if (!p->value[source].wants_grad &&
+        !(i == 0 && v->q_in && v->q_in->learn))
+        return -1;
+    int b;
+    if (i == 0 && v->view >= 0) {
+        if (v->view_grad < 0)
+            v->view_grad = plan_buffer_like(p, v->view);
+        b = v->view_grad;
+    } else {
+        b = plan_grad(p, source);
+    }
+    *add = claim(p, b);
+    return b;
+}
+
+int plan_grad(struct plan *p, int node)
+{
+    struct value *v = &p->value[node];
+    if (v->grad < 0) {
+        v->grad = plan_buffer_like(p, v->out);
+        p->buf[v->grad].pinned = p->opts.keep_values;
+    }
+    return v->grad;
+}
+
+int plan_raw_grad(struct plan *p, int node)
+{
+    struct value *v = &p->value[node];
+    if (!v->q)
+        return plan_grad(p, node);
+    if (v->raw_grad < 0)
+        v->raw_grad = plan_buffer_like(p, v->raw);
+    return v->raw_grad;
+}
+
+void plan_make_value(struct plan *p, int node)
+{
+    struct value *v = &p->value[node];
+    const struct node *n = &p->graph->node[node];
+    struct shape s = shape_with_batch(&n->shape, p->opts.batch);
+    v->raw = plan_buffer(p, DTYPE_F32, &s, p->backend->layout);
+    v->out = v->raw;
+    /* Backward reads the value before its quantizer; without backward the
+     * quantizer works in place, but never on what the caller wrote. */
+    bool apart = p->opts.train || p->opts.keep_values ||
+                 (n->op->flags & OP_SOURCE);
+    if (v->q && apart)
+        v->out = plan_buffer(p, DTYPE_F32, &s, p->backend->layout);
+    if (!p->out_of_memory && p->opts.keep_values) {
+        p->buf[v->raw].pinned = true;
+        p->buf[v->out].pinned = true;
+    }
+}

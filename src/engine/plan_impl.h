@@ -1,0 +1,213 @@
+/* What is inside a plan: buffers, steps, units; for engine/ only.
+ *
+ * A unit is a set of nodes that one maker lowers together: a single operator,
+ * or a fused group. Makers append steps; a step names the buffers it touches,
+ * from which their lifetimes follow, and plan_place gives them memory.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef ENGINE_PLAN_IMPL_H
+#define ENGINE_PLAN_IMPL_H
+
+#include "base/arena.h"
+#include "engine/plan.h"
+
+enum phase { PHASE_WEIGHTS, PHASE_FORWARD, PHASE_BACKWARD, PHASE_COUNT };
+
+/* real value = scale * (stored - zero_point) for integer types. */
+struct buffer {
+    enum dtype type;
+    enum layout layout;       /* of rank-4 shapes */
+    struct shape shape;       /* logical, with the batch */
+    void *data;
+    float scale, zero_point;
+    int64_t bytes;
+    int first, last;          /* steps that touch it */
+    size_t offset;
+    bool external;            /* data belongs to the graph */
+    bool pinned;              /* keeps its memory for the plan's whole life */
+    bool written;             /* building: this gradient has a first writer */
+    bool touched;
+    int twin;                 /* the same value in logical layout, -1 */
+};
+
+#define STEP_BUFFERS 32
+
+struct step;
+
+struct step_kind {
+    const char *name;
+    enum phase phase;
+    /* Once, after buffers have memory: resolve pointers. May be NULL. */
+    enum status (*bind)(struct plan *p, struct step *s, struct err *e);
+    enum status (*run)(struct plan *p, struct step *s, struct err *e);
+    void (*fini)(struct step *s);      /* what priv owns; may be NULL */
+};
+
+struct step {
+    const struct step_kind *kind;
+    int node;
+    int n_buf, buf[STEP_BUFFERS];
+    void *priv;               /* in the plan's arena */
+    double seconds, bytes, flops;
+};
+
+struct unit;
+
+/* Recomputes an inner value of a fused unit into `out`, in logical layout. */
+typedef enum status (*value_fn)(const struct plan *p, const struct unit *u,
+                                int node, float *out, struct err *e);
+
+struct maker {
+    const char *name;
+    /* Claims nodes (u->node[0] is the first) and says whether it can. */
+    bool (*fits)(struct plan *p, struct unit *u);
+    enum status (*forward)(struct plan *p, struct unit *u, struct err *e);
+    enum status (*backward)(struct plan *p, struct unit *u, struct err *e);
+    value_fn value, value_grad;        /* inner nodes; NULL: none are hidden */
+};
+
+#define UNIT_NODES 8
+
+struct unit {
+    const struct maker *maker;
+    int n, node[UNIT_NODES];  /* in chain order; the last one is the tail */
+    void *priv;
+};
+
+/* Effective parameters of a node; -1: none. */
+struct node_params {
+    int value[OP_MAX_PARAMS]; /* buffers the operator reads */
+    int grad[OP_MAX_PARAMS];  /* and where its backward adds */
+    bool fresh[OP_MAX_PARAMS];         /* grad is to be zeroed first */
+    struct weight_prep *prep; /* NULL: the parameters as they are */
+};
+
+/* The value of a node; buffers, -1: none. */
+struct value {
+    int raw, out;             /* before and after its quantizer */
+    int view, view_grad;      /* the node's own view of input 0 (POINT_IN) */
+    int raw_grad, grad;       /* gradients of raw and out */
+    int saved;                /* what the operator keeps for backward */
+    bool wants_grad;
+    struct quantizer *q, *q_in;        /* in force in this mode, or NULL */
+    int point, point_in;
+    int unit;
+    struct node_params params;
+};
+
+/* What plan_stale compares. */
+struct point_mark {
+    struct quantizer *q;
+    int at;
+    struct qspec spec;
+    bool fake, observe, learn;
+};
+
+struct backend {
+    enum layout layout;       /* of rank-4 values */
+    const struct maker *const *maker;  /* tried in order; NULL ends */
+};
+
+struct plan {
+    struct plan_opts opts;
+    struct graph *graph;
+    const struct backend *backend;
+    struct arena *arena;
+    struct buffer *buf;
+    int n_buf, cap_buf;
+    struct step **step;
+    int n_step, cap_step, first_backward;
+    struct unit **unit;
+    int n_unit;
+    struct value *value;      /* one a node */
+    int *input, n_input;      /* nodes */
+    int output, output_grad;  /* buffers, logical layout */
+    int scratch;              /* buffer for kernels, -1; grows while building */
+    size_t scratch_bytes;
+    void *memory;
+    size_t memory_bytes;
+    struct point_mark *mark;
+    unsigned char *node_mark;
+    real *mark_block;
+    bool profile, out_of_memory;
+};
+
+/* Building. Indices of new buffers; errors are kept in out_of_memory. */
+int plan_buffer(struct plan *p, enum dtype type, const struct shape *s,
+                enum layout layout);
+int plan_buffer_like(struct plan *p, int buffer);
+int plan_buffer_vector(struct plan *p, int64_t n);      /* n floats */
+int plan_buffer_param(struct plan *p, int param, bool grad);
+void plan_scratch(struct plan *p, size_t bytes);
+/* NULL when memory is out: return err_memory(e, "plan"). */
+struct step *plan_step(struct plan *p, const struct step_kind *kind, int node,
+                       size_t priv_bytes);
+void step_touch(struct plan *p, struct step *s, int buffer);  /* -1 allowed */
+void *plan_data(const struct plan *p, int buffer);       /* NULL for -1 */
+float *plan_floats(const struct plan *p, int buffer);
+void *plan_scratch_data(const struct plan *p);
+const struct shape *plan_shape(const struct plan *p, int buffer);
+
+/* The buffer in which a node finds input i: a view, or the value. */
+int plan_in(const struct plan *p, int node, int i);
+/* Where the gradient of that input goes: -1 when nobody wants it. *add: it
+ * holds something already; otherwise the caller writes all of it. */
+int plan_in_grad(struct plan *p, int node, int i, bool *add);
+/* The gradient buffer of a node's out / raw value, made when first asked. */
+int plan_grad(struct plan *p, int node);
+int plan_raw_grad(struct plan *p, int node);
+/* Makes the buffers raw and, when a quantizer needs it apart, out. */
+void plan_make_value(struct plan *p, int node);
+
+/* Quantizer steps (steps_quant.c): raw -> out of a node, and its view. */
+enum status quant_out_forward(struct plan *p, int node, struct err *e);
+enum status quant_out_backward(struct plan *p, int node, struct err *e);
+enum status quant_in_forward(struct plan *p, int node, struct err *e);
+enum status quant_in_backward(struct plan *p, int node, struct err *e);
+const char *point_name(const struct plan *p, int point);
+/* STATUS_STATE when it is to quantize without a range. */
+enum status quant_ready(const struct plan *p, const struct quantizer *q,
+                        int point, struct err *e);
+bool quant_observes(const struct plan *p, const struct quantizer *q);
+bool quant_fakes(const struct plan *p, const struct quantizer *q);
+struct qview quant_view(const struct plan *p, const struct quantizer *q,
+                        int point, int buffer);
+
+/* Copies between layouts (steps_copy.c). */
+struct copy_spec {
+    int node, from, to;
+    bool add;                 /* to what is there */
+    enum phase phase;
+};
+enum status copy_step(struct plan *p, const struct copy_spec *spec,
+                      struct err *e);
+/* The same value in logical layout: the buffer itself, or a copy that is
+ * made once. */
+int plan_logical(struct plan *p, int node, int buffer, enum phase phase);
+bool layout_same_bytes(const struct buffer *a, const struct buffer *b);
+
+/* Effective parameters (steps_weight.c, steps_fold.c): fills the node's
+ * node_params; fold_forward is what remains to do after the product, and
+ * fold_backward turns the gradient of the node into that of the product. */
+enum status weights_forward(struct plan *p, int node, struct err *e);
+enum status weights_backward(struct plan *p, int node, struct err *e);
+enum status fold_forward(struct plan *p, int node, struct err *e);
+enum status fold_backward(struct plan *p, int node, int *dout,
+                          struct err *e);
+/* The batch norm whose factor goes into the node's quantized weight, or -1. */
+int plan_fold_bn(const struct plan *p, int node);
+/* A batch norm that does nothing of its own. */
+bool plan_bn_absorbed(const struct plan *p, int node);
+
+/* One operator by its own kernels in logical layout (steps_op.c). */
+extern const struct maker maker_op, maker_input;
+enum status op_forward_step(struct plan *p, int node, struct err *e);
+enum status op_backward_step(struct plan *p, int node, int dout,
+                             struct err *e);
+
+/* Its frozen and folded flags as bits. */
+unsigned char node_flags(const struct node *n);
+
+/* Placement (plan_place.c). */
+enum status plan_place(struct plan *p, struct err *e);
+
+#endif
