@@ -59,6 +59,10 @@ struct qspec {
     const struct observer_kind *observer;
     double observer_param[4]; /* by the observer's rows */
     double eps;               /* smallest scale */
+    bool custom_codes;        /* codes=LO..HI instead of bits and sign */
+    int64_t lo_code, hi_code;
+    double noise;             /* y = x + noise * (q(x) - x); 1: quantized */
+    int64_t delay;            /* training forwards before it starts */
     double param[QSPEC_PARAMS];          /* by the kind's rows */
 };
 
@@ -105,7 +109,8 @@ enum quantizer_flags {
     QK_STOCHASTIC = 1 << 1,
     QK_WEIGHTS = 1 << 2,      /* meant for weights */
     QK_ACTIVATIONS = 1 << 3,
-    QK_OWN_SCALE = 1 << 4,    /* finds its scale from x in every forward */
+    QK_OWN_SCALE = 1 << 4,    /* needs no range: its scale is fixed, or found
+                               * from x in every forward */
 };
 
 struct quantizer_kind {
@@ -138,6 +143,20 @@ struct quantizer_kind {
     /* Lines of the formula with today's numbers, value v through it. */
     void (*describe)(const struct quantizer *q, real v, struct str *out);
     const char *example;                /* "bits conv1 w=lsq:4" */
+    /* Optional. What choosing the kind implies for the rest of the spec. */
+    void (*defaults)(struct qspec *s);
+    /* Optional. Own strings: NAME(...) and NAME<...>, the text between the
+     * brackets; print writes the whole text after the name. */
+    enum status (*parse)(const char *args, struct qspec *s, struct err *e);
+    void (*print)(const struct qspec *s, struct str *out);
+    /* Optional. Lowest and highest code, where width and sign do not say
+     * (ternary: -1 and 1). */
+    void (*span)(const struct qspec *s, int64_t *lo, int64_t *hi);
+    /* Optional. What the kind becomes on a layer's weights (QKeras kernel
+     * quantizers without alpha: auto_po2). */
+    void (*on_weights)(struct qspec *s);
+    /* Optional. Bytes of q->scratch; not saved, not part of the state. */
+    size_t (*scratch_bytes)(const struct qspec *s, int64_t channels);
 };
 
 #define QUANTIZER(name) extern const struct quantizer_kind quantizer_##name;
@@ -162,6 +181,10 @@ void qspec_print(const struct qspec *s, struct str *out);
 bool qspec_equal(const struct qspec *a, const struct qspec *b);
 enum status qspec_check(const struct qspec *s, struct err *e);
 void qspec_codes(const struct qspec *s, int64_t *lo, int64_t *hi);
+/* Other widths: custom codes go, below 8 bits reduce_range goes too. */
+void qspec_set_bits(struct qspec *s, int bits);
+/* Index of the kind's (or observer's) setting in param[]; -1: none. */
+int qrow_find(const struct qrow *rows, const char *name);
 
 /* channels: of the point's view. Flags start fake, observe on; learn off. */
 enum status quantizer_new(const struct qspec *s, int64_t channels,
@@ -186,6 +209,11 @@ void quantizer_backward(struct quantizer *q, const real *x, const real *dy,
                         real *dx, struct qview v);
 enum status quantizer_set_range(struct quantizer *q, const real *lo,
                                 const real *hi, int64_t n, struct err *e);
+/* Scale and zero point as they are, n of each: 1 or one per channel. Scales
+ * must be finite and positive, zero points codes of the type. */
+enum status quantizer_set_grid(struct quantizer *q, const real *scale,
+                               const real *zero_point, int64_t n,
+                               struct err *e);
 void quantizer_zero_grad(struct quantizer *q);
 /* Switches learning on: learned parameters start from the range in use. */
 enum status quantizer_enable_learn(struct quantizer *q, bool on,
@@ -196,8 +224,8 @@ struct affine {
     real scale, zero_point;
     int64_t lo, hi;           /* codes */
 };
-bool quantizer_affine(const struct quantizer *q, int64_t channel,
-                      struct affine *a);
+bool quantizer_get_affine(const struct quantizer *q, int64_t channel,
+                          struct affine *a);
 
 /* Diagnosis of x against q: one pass. */
 struct qstats {

@@ -1,0 +1,44 @@
+/* Histograms inside observer states: bounded, over a range that grows.
+ *
+ * Per channel a block of reals: ends of the range, ends it may grow to,
+ * counts. Collecting and merging follow AIMET's histogram observer, in
+ * float32 like it. SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef QUANT_HIST_H
+#define QUANT_HIST_H
+
+#include "quant/observe.h"
+
+enum { HIST_LO, HIST_HI, HIST_LIMIT_LO, HIST_LIMIT_HI, HIST_HEAD };
+
+struct hist {
+    int bins;
+    double growth;            /* range may grow to this many times its first
+                                 width about its centre; 0: no limit */
+};
+
+/* Reals a channel needs: the block, and one of the same size to work in. */
+int64_t hist_reals(const struct hist *h);
+void hist_init(struct observer *o, const struct hist *h);
+/* NaN and infinity: STATUS_NUMERIC, nothing changed. */
+enum status hist_update(struct observer *o, const struct hist *h,
+                        const real *x, struct qview v, struct err *e);
+
+/* One channel's range and counts; false: nothing seen. Edges are
+ * lo + k * (hi - lo) / bins, a range without width being widened by 0.5. */
+struct hist_view {
+    real lo, hi, width;       /* of the edges; width of a bin */
+    const real *count;
+    int bins;
+    double total;
+};
+bool hist_channel(const struct observer *o, const struct hist *h,
+                  int64_t channel, struct hist_view *out);
+void hist_describe(const struct observer *o, const struct hist *h,
+                   struct str *out);
+
+/* torch.histc: counts of x between lo and hi added into count; what lies
+ * outside is left out. */
+void hist_count(const real *x, int64_t n, real lo, real hi, int bins,
+                real *count);
+
+#endif

@@ -1,0 +1,48 @@
+/* What the loops of quant/ share: function multiversioning, piecewise sums in
+ * a fixed order. SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef QUANT_KERNEL_H
+#define QUANT_KERNEL_H
+
+#include "quant/quantizer.h"
+
+/* The same C compiled for several processors, picked at run time. Without
+ * contraction every version gives the same bits. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define QUANT_CLONES \
+    __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", \
+                                 "default")))
+#else
+#define QUANT_CLONES
+#endif
+
+/* Elements a loop handles between two looks at a table: fits the first-level
+ * cache with its temporaries. */
+#define QUANT_BLOCK 256
+
+/* From here on a loop is worth several threads. */
+#define QUANT_PARALLEL 32768
+
+static inline int64_t view_count(struct qview v)
+{
+    return v.outer * v.channels * v.inner;
+}
+
+/* Calls fn on contiguous pieces: n elements from index `at`, all of one
+ * channel. Pieces may run at the same time. */
+typedef void (*piece_fn)(void *ctx, int64_t channel, int64_t at, int64_t n);
+void view_each(struct qview v, piece_fn fn, void *ctx);
+
+/* The same with up to SUM_MAX sums per channel, added in an order that does
+ * not depend on the number of threads. fn adds into sum; done gets each
+ * channel's total. */
+#define SUM_MAX 4
+typedef void (*sum_fn)(void *ctx, int64_t channel, int64_t at, int64_t n,
+                       double *sum);
+typedef void (*done_fn)(void *ctx, int64_t channel, const double *sum);
+void view_sum(struct qview v, sum_fn fn, done_fn done, void *ctx);
+
+/* Sum of n reals in a fixed order, in double. */
+double block_sum(const real *v, int64_t n);
+
+#endif

@@ -1,0 +1,199 @@
+/* Shared parts of the quantizer kinds.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "quant/kinds.h"
+
+#include <float.h>
+#include <math.h>
+
+#ifdef REAL_IS_DOUBLE
+#define REAL_LARGEST DBL_MAX
+#else
+#define REAL_LARGEST FLT_MAX
+#endif
+
+struct kcall kcall_forward(struct quantizer *q, const real *x, real *y,
+                           struct qview v, bool train)
+{
+    return (struct kcall){
+        .q = q, .cq = q, .x = x, .y = y, .train = train, .view = v};
+}
+
+struct kcall kcall_backward(struct quantizer *q, const real *x,
+                            const real *dy, real *dx, struct qview v)
+{
+    return (struct kcall){
+        .q = q, .cq = q, .x = x, .dy = dy, .dx = dx, .view = v};
+}
+
+struct kcall kcall_codes(const struct quantizer *q, const real *x,
+                         int32_t *code, struct qview v)
+{
+    return (struct kcall){.cq = q, .x = x, .code = code, .view = v};
+}
+
+void view_serial(struct qview v, piece_fn fn, void *ctx)
+{
+    for (int64_t r = 0; r < v.outer * v.channels; r++)
+        fn(ctx, r % v.channels, r * v.inner, v.inner);
+}
+
+QUANT_CLONES static real absmax_of(const real *x, int64_t n)
+{
+    real m = 0;
+
+#pragma omp simd reduction(max : m)
+    for (int64_t i = 0; i < n; i++) {
+        real a = real_fabs(x[i]);
+
+        m = a > m ? a : m;
+    }
+    return m < REAL_LARGEST ? m : REAL_LARGEST;
+}
+
+#define PIECE 16384
+
+static real absmax_flat(const real *x, int64_t n)
+{
+    real m = 0;
+
+#pragma omp parallel for schedule(static) if (n >= QUANT_PARALLEL) \
+    reduction(max : m)
+    for (int64_t i = 0; i < n; i += PIECE) {
+        real t = absmax_of(x + i, n - i < PIECE ? n - i : PIECE);
+
+        m = t > m ? t : m;
+    }
+    return m;
+}
+
+void view_absmax(const real *x, struct qview v, real *out)
+{
+    if (v.channels == 1) {
+        out[0] = absmax_flat(x, v.outer * v.inner);
+        return;
+    }
+#pragma omp parallel for schedule(static) \
+    if (view_count(v) >= QUANT_PARALLEL)
+    for (int64_t c = 0; c < v.channels; c++) {
+        real m = 0;
+
+        for (int64_t o = 0; o < v.outer; o++) {
+            real t = absmax_of(x + (o * v.channels + c) * v.inner, v.inner);
+
+            m = t > m ? t : m;
+        }
+        out[c] = m;
+    }
+}
+
+void kind_plain(struct qspec *s, unsigned uses)
+{
+    if (!(uses & USE_ROUND))
+        s->rounding = ROUND_HALF_EVEN;
+    if (!(uses & USE_NARROW))
+        s->narrow = false;
+    if (!(uses & USE_GRAD))
+        s->grad = QGRAD_MASKED;
+    if (!(uses & USE_ORDER)) {
+        s->divide = false;
+        s->zp_before = false;
+        s->clamp_first = false;
+    }
+    if (!(uses & USE_ASYM))
+        s->symmetric = true;
+    s->float_zp = false;
+    s->reduce_range = false;
+    s->custom_codes = false;
+}
+
+/* What of the spec this kind cannot do, or NULL. */
+static const char *unused_option(const struct qspec *s, unsigned uses)
+{
+    bool stochastic = s->rounding == ROUND_STOCHASTIC;
+
+    if (s->rounding != ROUND_HALF_EVEN && !(uses & USE_ROUND) &&
+        !(stochastic && (uses & USE_STOCHASTIC)))
+        return "another rounding";
+    if (s->narrow && !(uses & USE_NARROW))
+        return "narrow";
+    if (s->grad != QGRAD_MASKED && !(uses & USE_GRAD))
+        return "grad=";
+    if (!(uses & USE_ORDER) && (s->divide || s->zp_before || s->clamp_first))
+        return "another order of operations";
+    if (!s->symmetric && !(uses & USE_ASYM))
+        return "asym";
+    if (s->float_zp)
+        return "zp=float";
+    if (s->reduce_range)
+        return "reduce";
+    if (s->custom_codes)
+        return "codes=";
+    return NULL;
+}
+
+enum status kind_check(const struct qspec *s, unsigned uses, struct err *e)
+{
+    const char *what = unused_option(s, uses);
+
+    if (what)
+        return err_set(e, STATUS_ARG, "%s does not go with %s",
+                       s->kind->name, what);
+    return STATUS_OK;
+}
+
+/* One block: dx and the two terms. lo, hi, z: codes. */
+QUANT_CLONES static void scale_terms(const struct grid *gp, const real *x,
+                                     const real *dy, real *term, int64_t n)
+{
+    real scale = gp->scale, z = gp->zero_point, lo = gp->lo, hi = gp->hi;
+    real before = gp->spec->zp_before ? z : 0, after = z - before;
+    real *t0 = term, *t1 = term + QUANT_BLOCK, *in = term + 2 * QUANT_BLOCK;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real u = x[i] / scale;
+        real v = real_rint(u + before) + after;
+        real r = v - z;
+        real c = v < lo ? lo : v;
+        bool inside = v >= lo && v <= hi;
+
+        c = c > hi ? hi : c;
+        t0[i] = dy[i] * (inside ? r - u : c - z);
+        t1[i] = inside ? 0 : dy[i];
+        in[i] = inside ? REAL(1.0) : REAL(0.0);
+    }
+}
+
+QUANT_CLONES static void mask_plain(const real *dy, const real *in, real *dx,
+                                    int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = dy[i] * in[i];
+}
+
+QUANT_CLONES static void mask_divided(const real *dy, const real *in,
+                                      real *dx, int64_t n, real scale)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = dy[i] * scale / scale * in[i];
+}
+
+void scale_backward(const struct grid *g, const real *x, const real *dy,
+                    real *dx, int64_t n, double *sum, bool divide_back)
+{
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real term[3 * QUANT_BLOCK];
+        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+        const real *in = term + 2 * QUANT_BLOCK;
+
+        scale_terms(g, x + i, dy + i, term, m);
+        if (divide_back)
+            mask_divided(dy + i, in, dx + i, m, g->scale);
+        else
+            mask_plain(dy + i, in, dx + i, m);
+        sum[0] += block_sum(term, m);
+        sum[1] += block_sum(term + QUANT_BLOCK, m);
+    }
+}

@@ -1,0 +1,80 @@
+/* What the quantizer kinds beyond the plain uniform grid share: calls as data
+ * for the loops of kernel.h, checks of a spec's options, learned scales.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef QUANT_KINDS_H
+#define QUANT_KINDS_H
+
+#include "quant/uniform.h"
+
+/* One forward or backward, as the context of view_each and view_sum. */
+struct kcall {
+    struct quantizer *q;
+    const struct quantizer *cq;
+    const real *x, *dy;
+    real *y, *dx;
+    int32_t *code;
+    bool train;
+    struct qview view;
+    const void *own;          /* what a kind adds */
+};
+
+struct kcall kcall_forward(struct quantizer *q, const real *x, real *y,
+                           struct qview v, bool train);
+struct kcall kcall_backward(struct quantizer *q, const real *x,
+                            const real *dy, real *dx, struct qview v);
+struct kcall kcall_codes(const struct quantizer *q, const real *x,
+                         int32_t *code, struct qview v);
+
+/* As view_each, one piece after the other: for random draws, whose order is
+ * that of the elements. */
+void view_serial(struct qview v, piece_fn fn, void *ctx);
+
+/* Largest |x| per channel; NaN is left out, infinity becomes the largest
+ * finite number, so that no scale made from it is NaN. */
+void view_absmax(const real *x, struct qview v, real *out);
+
+/* Setting i of the kind as an integer, as a real. */
+static inline int spec_int(const struct qspec *s, int i)
+{
+    return (int)s->param[i];
+}
+
+static inline real spec_real(const struct qspec *s, int i)
+{
+    return (real)s->param[i];
+}
+
+/* Learned parameter `row` of a channel, and its gradient. */
+static inline real *learned_at(struct quantizer *q, int row, int64_t channel)
+{
+    return q->learned + row * q->channels + channel;
+}
+
+static inline void learned_add(struct quantizer *q, int row, int64_t channel,
+                               double g)
+{
+    q->grad[row * q->channels + channel] += (real)g;
+}
+
+/* Options of a spec that a kind makes use of; kind_plain sets the others to
+ * neutral values, kind_check reports them when they are set all the same. */
+enum kind_uses {
+    USE_ROUND = 1 << 0,       /* round= */
+    USE_NARROW = 1 << 1,
+    USE_ORDER = 1 << 2,       /* divide, zp=, clamp= */
+    USE_GRAD = 1 << 3,        /* grad= */
+    USE_SIGN = 1 << 4,        /* signed and unsigned */
+    USE_ASYM = 1 << 5,
+    USE_STOCHASTIC = 1 << 6,  /* of round= nothing but stochastic */
+};
+void kind_plain(struct qspec *s, unsigned uses);
+enum status kind_check(const struct qspec *s, unsigned uses, struct err *e);
+
+/* The gradients of y = s * (clamp(rne(x / s) + z) - z) on n elements:
+ * sum[0] += dy * (inside ? rne(x/s) - x/s : code - z), sum[1] += outside dy;
+ * dx = inside dy, or with divide_back (dy * s) / s as automatic
+ * differentiation of the division gives. dx and dy may be the same. */
+void scale_backward(const struct grid *g, const real *x, const real *dy,
+                    real *dx, int64_t n, double *sum, bool divide_back);
+
+#endif

@@ -1,0 +1,410 @@
+/* Uniform grids: rounding, codes, values, masks.
+ *
+ * Two shapes of arithmetic are hot and have loops of their own: ratio by
+ * reciprocal or by division, half to even, zero point after rounding, clamp
+ * last (torch and AIMET). Every other combination runs through blocks of
+ * small passes. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "quant/uniform.h"
+
+#include <math.h>
+
+/* Codes are converted to 64-bit integers in the packages; what does not fit
+ * becomes the smallest integer on x86 and so clamps to the lowest code. */
+#define CODE_LIMIT REAL(9223372036854775808.0)
+
+typedef void (*round_fn)(real *v, int64_t n, struct rng *rng);
+
+QUANT_CLONES static void half_even(real *v, int64_t n, struct rng *rng)
+{
+    (void)rng;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_rint(v[i]);
+}
+
+QUANT_CLONES static void half_away(real *v, int64_t n, struct rng *rng)
+{
+    (void)rng;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = real_trunc(v[i]);
+        real one = v[i] < 0 ? REAL(-1.0) : REAL(1.0);
+
+        v[i] = real_fabs(v[i] - t) >= REAL(0.5) ? t + one : t;
+    }
+}
+
+QUANT_CLONES static void half_up(real *v, int64_t n, struct rng *rng)
+{
+    (void)rng;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_floor(v[i] + REAL(0.5));
+}
+
+QUANT_CLONES static void down(real *v, int64_t n, struct rng *rng)
+{
+    (void)rng;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_floor(v[i]);
+}
+
+QUANT_CLONES static void up(real *v, int64_t n, struct rng *rng)
+{
+    (void)rng;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_ceil(v[i]);
+}
+
+QUANT_CLONES static void to_zero(real *v, int64_t n, struct rng *rng)
+{
+    (void)rng;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_trunc(v[i]);
+}
+
+/* floor(v + u), u uniform in [0, 1): up with the probability of the
+ * fraction. Without a stream: half to even. */
+static void stochastic(real *v, int64_t n, struct rng *rng)
+{
+    if (!rng) {
+        half_even(v, n, rng);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_floor(v[i] + (real)rng_uniform(rng));
+}
+
+static const round_fn rounding_table[ROUND_COUNT] = {
+    [ROUND_HALF_EVEN] = half_even,
+    [ROUND_HALF_AWAY] = half_away,
+    [ROUND_HALF_UP] = half_up,
+    [ROUND_FLOOR] = down,
+    [ROUND_CEIL] = up,
+    [ROUND_TO_ZERO] = to_zero,
+    [ROUND_STOCHASTIC] = stochastic,
+};
+
+void round_block(enum rounding r, struct rng *rng, real *v, int64_t n)
+{
+    rounding_table[r](v, n, rng);
+}
+
+/* The hot loops. divide is a constant at each call. */
+static inline __attribute__((always_inline)) real
+code_of(real x, const struct grid *g, bool divide)
+{
+    real v = real_rint(divide ? x / g->scale : x * g->inv) + g->zero_point;
+
+    return v < CODE_LIMIT ? v : -CODE_LIMIT;
+}
+
+static inline __attribute__((always_inline)) void
+hot_forward(const struct grid *gp, const real *x, real *y, int64_t n,
+            bool divide)
+{
+    const struct grid g = *gp;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real v = code_of(x[i], &g, divide);
+
+        v = v < g.lo ? g.lo : v;
+        v = v > g.hi ? g.hi : v;
+        y[i] = (v - g.zero_point) * g.scale;
+    }
+}
+
+static inline __attribute__((always_inline)) void
+hot_backward(const struct grid *gp, const real *x, const real *dy, real *dx,
+             int64_t n, bool divide)
+{
+    const struct grid g = *gp;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real v = code_of(x[i], &g, divide);
+
+        dx[i] = dy[i] * (v >= g.lo && v <= g.hi ? REAL(1.0) : REAL(0.0));
+    }
+}
+
+QUANT_CLONES static void forward_mul(const struct grid *g, const real *x,
+                                     real *y, int64_t n)
+{
+    hot_forward(g, x, y, n, false);
+}
+
+QUANT_CLONES static void forward_div(const struct grid *g, const real *x,
+                                     real *y, int64_t n)
+{
+    hot_forward(g, x, y, n, true);
+}
+
+QUANT_CLONES static void backward_mul(const struct grid *g, const real *x,
+                                      const real *dy, real *dx, int64_t n)
+{
+    hot_backward(g, x, dy, dx, n, false);
+}
+
+QUANT_CLONES static void backward_div(const struct grid *g, const real *x,
+                                      const real *dy, real *dx, int64_t n)
+{
+    hot_backward(g, x, dy, dx, n, true);
+}
+
+/* v = x / s or x * inv, with the zero point when it comes before rounding. A
+ * real-valued zero point is one fused multiply-add, as in torch. */
+QUANT_CLONES static void ratios(const struct grid *g, const real *x, real *v,
+                                int64_t n)
+{
+    const struct qspec *s = g->spec;
+    real inv = g->inv, scale = g->scale;
+    real z = s->zp_before ? g->zero_point : 0;
+
+    if (s->float_zp) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] = real_fma(x[i], inv, z);
+    } else if (s->divide) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] = x[i] / scale + z;
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] = x[i] * inv + z;
+    }
+}
+
+QUANT_CLONES static void clamp(real lo, real hi, real *v, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = v[i] < lo ? lo : v[i];
+
+        v[i] = t > hi ? hi : t;
+    }
+}
+
+QUANT_CLONES static void shift_and_limit(real z, real *v, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = v[i] + z;
+
+        v[i] = t < CODE_LIMIT ? t : -CODE_LIMIT;
+    }
+}
+
+/* Zero point that is still to be added after rounding. */
+static real zero_after(const struct grid *g)
+{
+    return g->spec->zp_before ? 0 : g->zero_point;
+}
+
+void grid_codes(const struct grid *g, const real *x, real *v, int64_t n)
+{
+    real z = zero_after(g);
+
+    ratios(g, x, v, n);
+    if (g->spec->clamp_first)
+        clamp(g->lo - z, g->hi - z, v, n);
+    round_block(g->rounding, g->rng, v, n);
+    shift_and_limit(z, v, n);
+}
+
+QUANT_CLONES void grid_values(const struct grid *g, real *v, int64_t n)
+{
+    real z = g->zero_point, s = g->scale;
+
+    if (g->spec->float_zp) {
+        for (int64_t i = 0; i < n; i++)
+            v[i] = (real)(((double)v[i] - (double)z) * (double)s);
+        return;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = (v[i] - z) * s;
+}
+
+/* Clamping first, the mask compares the unrounded value; else the code. */
+static void masks(const struct grid *g, const real *x, real *m, int64_t n)
+{
+    real z = zero_after(g);
+    real lo = g->lo, hi = g->hi;
+
+    if (g->spec->clamp_first) {
+        ratios(g, x, m, n);
+        lo -= z;
+        hi -= z;
+    } else {
+        grid_codes(g, x, m, n);
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        m[i] = m[i] >= lo && m[i] <= hi ? REAL(1.0) : REAL(0.0);
+}
+
+static bool is_hot(const struct qspec *s, enum rounding r)
+{
+    return r == ROUND_HALF_EVEN && !s->zp_before && !s->clamp_first &&
+           !s->float_zp;
+}
+
+void grid_init(struct grid *g, const struct quantizer *q, int64_t channel,
+               bool train)
+{
+    bool chance = train && q->rng;
+
+    *g = (struct grid){
+        .spec = &q->spec,
+        .scale = q->scale[channel],
+        .inv = REAL(1.0) / q->scale[channel],
+        .zero_point = q->zero_point[channel],
+        .lo = (real)q->lo_code,
+        .hi = (real)q->hi_code,
+        .rounding = q->spec.rounding,
+        .rng = chance ? q->rng : NULL,
+    };
+    if (g->rounding == ROUND_STOCHASTIC && !chance)
+        g->rounding = ROUND_HALF_EVEN;
+}
+
+struct call {
+    const struct quantizer *cq;
+    const real *x, *dy;
+    real *y, *dx;
+    int32_t *code;
+    bool train;
+};
+
+static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct call *c = ctx;
+    struct grid g;
+
+    grid_init(&g, c->cq, channel, c->train);
+    if (is_hot(g.spec, g.rounding)) {
+        (g.spec->divide ? forward_div : forward_mul)(&g, c->x + at,
+                                                     c->y + at, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real v[QUANT_BLOCK];
+        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        grid_codes(&g, c->x + at + i, v, m);
+        clamp(g.lo, g.hi, v, m);
+        grid_values(&g, v, m);
+        for (int64_t j = 0; j < m; j++)
+            c->y[at + i + j] = v[j];
+    }
+}
+
+static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct call *c = ctx;
+    struct grid g;
+
+    grid_init(&g, c->cq, channel, false);
+    if (is_hot(g.spec, g.rounding)) {
+        (g.spec->divide ? backward_div : backward_mul)(
+            &g, c->x + at, c->dy + at, c->dx + at, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real m[QUANT_BLOCK];
+        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        masks(&g, c->x + at + i, m, k);
+        for (int64_t j = 0; j < k; j++)
+            c->dx[at + i + j] = c->dy[at + i + j] * m[j];
+    }
+}
+
+static int32_t code_int(const struct grid *g, const struct quantizer *q,
+                        real v)
+{
+    int64_t k = v <= g->lo ? q->lo_code : v >= g->hi ? q->hi_code
+                                                     : (int64_t)v;
+
+    return (int32_t)k;
+}
+
+static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct call *c = ctx;
+    struct grid g;
+
+    grid_init(&g, c->cq, channel, false);
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real v[QUANT_BLOCK];
+        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        grid_codes(&g, c->x + at + i, v, m);
+        for (int64_t j = 0; j < m; j++)
+            c->code[at + i + j] = code_int(&g, c->cq, v[j]);
+    }
+}
+
+/* One random stream is drawn in element order: no threads then. */
+static void run_pieces(struct qview v, piece_fn fn, struct call *c)
+{
+    if (c->train && c->cq->rng &&
+        c->cq->spec.rounding == ROUND_STOCHASTIC) {
+        for (int64_t r = 0; r < v.outer * v.channels; r++)
+            fn(c, r % v.channels, r * v.inner, v.inner);
+        return;
+    }
+    view_each(v, fn, c);
+}
+
+void uniform_forward(struct quantizer *q, const real *x, real *y,
+                     struct qview v, bool train)
+{
+    struct call c = {.cq = q, .x = x, .y = y, .train = train};
+
+    run_pieces(v, forward_piece, &c);
+}
+
+void uniform_backward(struct quantizer *q, const real *x, const real *dy,
+                      real *dx, struct qview v)
+{
+    struct call c = {.cq = q, .x = x, .dy = dy, .dx = dx};
+
+    if (q->spec.grad == QGRAD_PASS) {
+        int64_t n = view_count(v);
+
+        for (int64_t i = 0; i < n && dx != dy; i++)
+            dx[i] = dy[i];
+        return;
+    }
+    view_each(v, backward_piece, &c);
+}
+
+void uniform_codes(const struct quantizer *q, const real *x, int32_t *code,
+                   struct qview v)
+{
+    struct call c = {.cq = q, .x = x, .code = code};
+
+    view_each(v, codes_piece, &c);
+}
+
+void uniform_set_range(struct quantizer *q)
+{
+    for (int64_t c = 0; c < q->channels; c++)
+        q->spec.rule->compute(&q->spec, q->lo[c], q->hi[c], &q->scale[c],
+                              &q->zero_point[c]);
+}
+
+double uniform_grad_scale(const struct quantizer *q, struct qview v)
+{
+    int64_t n = q->n_elem > 0 ? q->n_elem : view_count(v);
+    double top = q->hi_code > 0 ? (double)q->hi_code : 1;
+
+    return 1 / sqrt((double)(n > 0 ? n : 1) * top);
+}
