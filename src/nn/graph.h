@@ -52,7 +52,8 @@ struct node {
 struct graph {
     char *name;               /* "lenet5" */
     struct node *node;
-    int n_node;
+    int n_node, cap_node;
+    bool finished;            /* graph_finish has allocated the parameters */
     struct param *param;      /* learned first, then states */
     int n_param, n_learned;
     struct point *point;
@@ -78,13 +79,16 @@ struct node_spec {
     double attr_value[24];
 };
 
+enum status graph_set_loss(struct graph *g, const char *loss, struct err *e);
+
 /* Appends a node; its inputs exist already. Shapes are inferred and checked
  * at once; errors name the node. On error the graph is as before. */
 enum status graph_add(struct graph *g, const struct node_spec *spec,
                       struct err *e);
 
 /* Allocates parameters (torch's default initial values from `rng`, or zeros
- * when NULL), makes the default fused groups and the points. */
+ * when NULL), makes the default fused groups and the points. The last node is
+ * the output; every other one must be read. */
 enum status graph_finish(struct graph *g, struct rng *rng, struct err *e);
 
 /* torch's initial values: U(-1/sqrt(fan_in), +) weights and biases; batch
@@ -107,8 +111,11 @@ int graph_param_find(const struct graph *g, const char *name); /* -1 */
 /* "conv1.w", "relu1.out" (resolves to the group's point), "conv1.weight". */
 int graph_point_find(const struct graph *g, const char *name); /* -1 */
 int graph_readers(const struct graph *g, int value, int *first);
+/* The attribute exists, or the op's author erred: 0 and an assertion. */
 double node_attr(const struct node *n, const char *name);
 int64_t node_int(const struct node *n, const char *name);
+/* The node's shape for a batch: axis 0 replaced. */
+struct shape node_shape(const struct node *n, int64_t batch);
 /* Selector type: the op's, but "dwconv" for a depthwise convolution. */
 const char *node_type(const struct graph *g, const struct node *n);
 int64_t graph_macs(const struct graph *g);                     /* per sample */
@@ -123,7 +130,8 @@ int64_t node_macs(const struct graph *g, const struct node *n);
  *
  * A line is: name, operator, attributes; inputs after `<`, by default the
  * previous line. Names with odd characters stand in double quotes. `#`
- * starts a comment. Errors: "line 3: ...". Hostile input is expected. */
+ * starts a comment. Errors: "line 3: ...". Hostile input is expected.
+ * The graph that comes out wants graph_finish. */
 enum status graph_parse(const char *text, struct graph **out, struct err *e);
 void graph_print(const struct graph *g, struct str *out);
 
@@ -142,8 +150,11 @@ extern const int model_count;
 enum status model_make(const char *name, struct rng *rng, struct graph **out,
                        struct err *e);
 
-/* Values and states to and from a bag: texts "graph", tensors "NAME.weight".
- * graph_load checks every shape before it changes anything. */
+/* Values and states to and from a bag: texts "graph" (the text form) and
+ * "graph.flags" (fused groups, what is frozen or folded), tensors
+ * "NAME.weight". graph_load wants a finished graph of the same layers and
+ * checks every shape before it changes anything; without "graph.flags" it
+ * leaves groups and flags alone. */
 enum status graph_save(const struct graph *g, struct bag *b, struct err *e);
 enum status graph_load(struct graph *g, const struct bag *b, struct err *e);
 /* SHA-256 of all weights and statistics, hex (65 bytes). */

@@ -19,10 +19,17 @@
 
 struct node;
 
-enum attr_type { ATTR_INT, ATTR_REAL, ATTR_BOOL };
+enum attr_type {
+    ATTR_INT, ATTR_REAL, ATTR_BOOL,
+    ATTR_AXES,                /* a set of axes as bits, written axes=1,2 */
+    ATTR_ITEM                 /* one of a list, written perm=0,2,1 */
+};
 
 /* One attribute. Values are doubles. Rows with the same `alias` are set
- * together by that name (kernel -> kernel_h, kernel_w). */
+ * together by that name (kernel -> kernel_h, kernel_w). A default outside
+ * lo..hi means that the attribute must be given. Rows of type ATTR_ITEM with
+ * one alias make a list, which ends at the first row that has its default;
+ * a list named "shape" is written as a bare word (input 1x28x28). */
 struct attr_row {
     const char *name, *alias;
     enum attr_type type;
@@ -47,14 +54,18 @@ enum op_flags {
     OP_ACTIVATION = 1 << 2,   /* one input, elementwise, fuses after a layer */
     OP_KEEPS_GRID = 1 << 3,   /* output lies on the input's quantization grid:
                                  max_pool, flatten, reshape, identity, ... */
-    OP_ELEMENTWISE = 1 << 4,  /* any memory layout will do */
+    OP_ELEMENTWISE = 1 << 4,  /* any memory layout will do (two inputs: if
+                                 their shapes are equal) */
     OP_TRAIN_ONLY = 1 << 5,   /* identity in evaluation: dropout */
     OP_BATCH_NORM = 1 << 6,
     OP_MERGE = 1 << 7,        /* add, mul, sub, concat: its own quantizer */
+    OP_RECTIFIER = 1 << 8,    /* relu, relu6: also fuses after add, mul, sub */
 };
 
 /* One call on a batch. Pointers to values are row-major in logical layout.
- * Backward *adds* into din and dparam; a NULL one is not wanted. */
+ * Backward *adds* into din and dparam; a NULL one is not wanted. It reads in,
+ * param, saved and dout, never out, which a quantizer may have changed.
+ * `saved` may be NULL when train is false. */
 struct op_call {
     const struct node *node;
     const struct shape *in_shape[OP_MAX_INPUTS];   /* with the real batch */
@@ -84,7 +95,8 @@ struct op {
     const struct param_row *state;     /* likewise */
 
     /* Output shape, and shapes of parameters and states, from input shapes
-     * (batch 1). Checks everything; messages start with the found value. */
+     * (batch 1). Checks everything; messages start with the found value.
+     * `param` counts the rows of `param`, then those of `state`. */
     enum status (*infer)(const struct node *n, const struct shape *const in[],
                          struct shape *out, struct err *e);
     enum status (*param_shape)(const struct node *n,

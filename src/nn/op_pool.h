@@ -1,0 +1,35 @@
+/* Geometry of pooling, shared by max_pool and avg_pool.
+ *
+ * Values of rank 3, (N,C,L), count as height 1; the attributes of the height
+ * do not apply then. As in torch, with ceil_mode a window that starts in the
+ * right or bottom padding is dropped.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef NN_OP_POOL_H
+#define NN_OP_POOL_H
+
+#include "nn/op_util.h"
+
+struct pool_geom {
+    int64_t n, c, h, w, oh, ow;
+    int64_t kh, kw, sh, sw;
+    int64_t pt, pl, pb, pr;
+    int64_t dh, dw;
+    bool count_pads;         /* avg_pool: pads count in the divisor */
+};
+
+/* From a node that graph_add has accepted. */
+struct pool_geom pool_geom_of(const struct node *n, const struct shape *in);
+
+/* Where one window lies: inputs first, first + step, ... below end; and how
+ * many taps it has when pads count, i.e. cut off at the padded border only. */
+struct pool_window {
+    int64_t first, end, step, padded;
+};
+
+struct pool_window pool_window_row(const struct pool_geom *g, int64_t i);
+struct pool_window pool_window_col(const struct pool_geom *g, int64_t j);
+
+enum status pool_infer(const struct node *n, const struct shape *const in[],
+                       struct shape *out, struct err *e);
+
+#endif

@@ -1,0 +1,43 @@
+/* relu6: x limited to 0 .. 6. The slope is 0 at both ends.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "nn/op_act.h"
+
+static void value(const double *attr, const real *x, real *y, int64_t n)
+{
+    (void)attr;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] < 0 ? 0 : x[i] > 6 ? 6 : x[i];
+}
+
+static void slope(const double *attr, const real *x, const real *dy, real *dx,
+                  int64_t n)
+{
+    (void)attr;
+    for (int64_t i = 0; i < n; i++)
+        dx[i] += x[i] > 0 && x[i] < 6 ? dy[i] : 0;
+}
+
+static enum status forward(const struct op_call *c, struct err *e)
+{
+    (void)e;
+    return act_forward(c, value);
+}
+
+static enum status backward(const struct op_call *c, struct err *e)
+{
+    (void)e;
+    return act_backward(c, slope);
+}
+
+const struct op op_relu6 = {
+    .name = "relu6",
+    .type = "act",
+    .help = "x limited to 0 .. 6",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .flags = OP_KINKED | OP_ACTIVATION | OP_ELEMENTWISE |
+             OP_RECTIFIER,
+    .infer = infer_same,
+    .forward = forward,
+    .backward = backward,
+};
