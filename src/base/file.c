@@ -50,19 +50,36 @@ static enum status read_all(int fd, const char *path, struct bytes *b,
     return STATUS_OK;
 }
 
+static enum status check_file(const struct stat *st, const char *path,
+                              struct err *e)
+{
+    if (S_ISDIR(st->st_mode))
+        return err_set(e, STATUS_IO, PATH_SHOWN ": is a directory, wanted a "
+                       "file", path);
+    if (!S_ISREG(st->st_mode) || st->st_size < 0)
+        return err_set(e, STATUS_IO, PATH_SHOWN ": is not a regular file",
+                       path);
+    return STATUS_OK;
+}
+
+enum status file_size(const char *path, size_t *out, struct err *e)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return io_error(e, path, "cannot open");
+    TRY(check_file(&st, path, e));
+    *out = (size_t)st.st_size;
+    return STATUS_OK;
+}
+
 static enum status read_fd(int fd, const char *path, size_t cap,
                            struct bytes *out, struct err *e)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return io_error(e, path, "cannot read");
-    if (S_ISDIR(st.st_mode))
-        return err_set(e, STATUS_IO, PATH_SHOWN ": is a directory, wanted a "
-                       "file", path);
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, STATUS_IO, PATH_SHOWN ": is not a regular file",
-                       path);
-    if (st.st_size < 0 || (uintmax_t)st.st_size > cap)
+    TRY(check_file(&st, path, e));
+    if ((uintmax_t)st.st_size > cap)
         return err_set(e, STATUS_IO, PATH_SHOWN ": %jd bytes, at most %zu are "
                        "read", path, (intmax_t)st.st_size, cap);
     struct bytes b = { .size = (size_t)st.st_size };

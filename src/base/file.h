@@ -16,6 +16,9 @@ struct bytes {
 
 void bytes_fini(struct bytes *b);
 
+/* Of a regular file. */
+enum status file_size(const char *path, size_t *out, struct err *e);
+
 /* Reads a regular file of at most `cap` bytes. Errors name the path: not
  * found, a directory, larger than the cap, cut short while reading. */
 enum status file_read(const char *path, size_t cap, struct bytes *out,

@@ -87,6 +87,21 @@ double rng_normal(struct rng *r)
     return gsl_ran_gaussian_ziggurat(r->gsl, 1.0);
 }
 
+double rng_exponential(struct rng *r)
+{
+    return gsl_ran_exponential(r->gsl, 1.0);
+}
+
+double rng_gamma(struct rng *r, double shape, double scale)
+{
+    return gsl_ran_gamma(r->gsl, shape, scale);
+}
+
+uint64_t rng_poisson(struct rng *r, double mean)
+{
+    return gsl_ran_poisson(r->gsl, mean);
+}
+
 uint64_t rng_below(struct rng *r, uint64_t n)
 {
     assert(n >= 1);

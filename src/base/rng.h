@@ -24,6 +24,9 @@ const char *rng_stream_name(enum rng_stream stream);
 
 double rng_uniform(struct rng *r);                  /* [0, 1) */
 double rng_normal(struct rng *r);                   /* mean 0, variance 1 */
+double rng_exponential(struct rng *r);              /* mean 1 */
+double rng_gamma(struct rng *r, double shape, double scale);
+uint64_t rng_poisson(struct rng *r, double mean);
 uint64_t rng_below(struct rng *r, uint64_t n);      /* 0 .. n-1, n >= 1 */
 void rng_shuffle(struct rng *r, uint32_t *index, size_t n);
 void rng_fill_uniform(struct rng *r, float *x, size_t n);

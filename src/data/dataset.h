@@ -43,8 +43,10 @@ struct dataset_arg {          /* an argument of a source, for help */
 
 struct dataset_opts {
     uint64_t seed;            /* generators, and the split */
-    int64_t n_train, n_test;  /* generators; 0: default. Files: caps */
-    double val_fraction;      /* default 0.1 of the training block */
+    int64_t n_train, n_test;  /* generators; 0: default. Files: caps.
+                                 n_test -1: none */
+    double val_fraction;      /* default 0.1 of the training block; from 1 on
+                                 a number of samples */
     struct shape like_input;  /* `random`: the loaded model's shapes */
     int64_t like_output;
     bool like_regression;
@@ -54,28 +56,36 @@ struct dataset_source {
     const char *name, *help, *example;
     const struct dataset_arg *arg;     /* NULL name ends */
     bool generated;
-    /* argv: words after the name (paths, key=value). */
-    enum status (*load)(struct dataset *d, int argc, const char *const *argv,
+    /* value[i]: what was given for arg[i], NULL: nothing. Fills name-less
+     * samples, shape, classes and normalisation; the rest is common. */
+    enum status (*load)(struct dataset *d, const char *const *value,
                         const struct dataset_opts *o, struct err *e);
 };
 extern const struct dataset_source dataset_table[];
 extern const int dataset_count;
+extern const struct dataset_arg dataset_common_arg[];  /* n test val seed */
 
 void dataset_opts_default(struct dataset_opts *o);
-/* words: "mnist DIR", "npz f.npz x=x y=y": argv[0] is the source's name. */
+/* words: "mnist DIR", "npz f.npz x=x y=y": argv[0] is the source's name.
+ * Words without `name=` fill the source's arguments from the left; the common
+ * arguments win over the options. */
 enum status dataset_load(int argc, const char *const *argv,
                          const struct dataset_opts *o, struct dataset **out,
                          struct err *e);
 void dataset_free(struct dataset *d);
 int64_t dataset_size(const struct dataset *d, enum split s);
-/* Name, source words, normalisation: text "data"; enough to load it again
- * and to prepare inputs of a deployed model. */
+/* Text "data", lines of `key: value`: name, words, sample, classes or targets,
+ * scale, mean, inv_std; enough to load it again and to prepare inputs of a
+ * deployed model: (x * scale - mean[channel]) * inv_std[channel]. */
 enum status dataset_describe(const struct dataset *d, struct bag *b,
                              struct err *e);
+/* The value of `key` in such a text, appended; false: not there. */
+bool dataset_described(const char *text, const char *key, struct str *out);
 
 struct augment {
     bool flip;                /* left-right with probability 1/2 */
-    int shift;                /* up to so many pixels each way, zero filled */
+    int shift;                /* up to so many pixels each way, zero filled:
+                                 a random crop of the padded image */
 };
 
 /* Walks a split in batches. Shuffled order and augmentation come from their
@@ -88,6 +98,7 @@ struct batcher {
     int64_t n;
     struct augment augment;
     enum layout layout;       /* of the x it writes (rank 4) */
+    struct sample_move *move; /* drawn for each sample of the batch */
 };
 
 enum status batcher_init(struct batcher *b, const struct dataset *d,

@@ -110,6 +110,27 @@ static enum status add_tensor(struct bag *b, const char *name,
     return STATUS_OK;
 }
 
+enum status bag_put_tensor(struct bag *b, const char *name, struct tensor *t,
+                           struct err *e)
+{
+    struct tensor own = *t;
+    *t = (struct tensor){ 0 };
+    if (own.is_view) {
+        struct tensor view = own;
+        TRY(tensor_copy(&own, &view, e));
+    }
+    struct bag_tensor *old = find_tensor(b, name);
+    if (old) {
+        tensor_fini(&old->tensor);
+        old->tensor = own;
+        return STATUS_OK;
+    }
+    enum status s = add_tensor(b, name, &own, e);
+    if (s != STATUS_OK)
+        tensor_fini(&own);
+    return s;
+}
+
 enum status bag_put(struct bag *b, const char *name, enum dtype type,
                     const struct shape *shape, const void *data, struct err *e)
 {
@@ -117,16 +138,7 @@ enum status bag_put(struct bag *b, const char *name, enum dtype type,
     TRY(tensor_init(&t, type, shape, e));
     if (tensor_bytes(&t) > 0)
         memcpy(t.data, data, tensor_bytes(&t));
-    struct bag_tensor *old = find_tensor(b, name);
-    if (old) {
-        tensor_fini(&old->tensor);
-        old->tensor = t;
-        return STATUS_OK;
-    }
-    enum status s = add_tensor(b, name, &t, e);
-    if (s != STATUS_OK)
-        tensor_fini(&t);
-    return s;
+    return bag_put_tensor(b, name, &t, e);
 }
 
 static enum status add_text(struct bag *b, const char *name, char *text,

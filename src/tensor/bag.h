@@ -15,6 +15,9 @@ void bag_free(struct bag *b);
 enum status bag_put(struct bag *b, const char *name, enum dtype type,
                     const struct shape *shape, const void *data,
                     struct err *e);
+/* Takes over t's data (copies a view) and leaves t empty, on failure too. */
+enum status bag_put_tensor(struct bag *b, const char *name, struct tensor *t,
+                           struct err *e);
 enum status bag_put_text(struct bag *b, const char *name, const char *text,
                          struct err *e);
 

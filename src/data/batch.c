@@ -1,0 +1,213 @@
+/* Batches: order, augmentation, normalisation.
+ *
+ * Augmentation is drawn for the whole batch, one sample after the other,
+ * before any sample is written: so the threads that write cannot change
+ * what is drawn. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <assert.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "data/source.h"
+
+#define LEVELS 256
+/* Below this many values a second thread costs more than it brings. */
+#define PARALLEL_VALUES 16384
+
+struct sample_move {
+    int dx, dy;               /* right and down, pixels */
+    bool flip;                /* before the shift */
+};
+
+/* What all samples of a batch share: x (batch, ...) <- block (n, ...). */
+struct filling {
+    const struct dataset *d;
+    const struct samples *block;
+    enum layout layout;
+    bool moved;
+    float (*table)[LEVELS];   /* [channel][byte]: normalised; NULL for f32 */
+    int64_t channels, inner;  /* of the normalisation */
+    float *x;
+    int32_t *y;
+    float *t;
+};
+
+static float normalise(const struct dataset *d, int64_t channel, float raw)
+{
+    float v = raw * d->scale;
+    return d->n_norm ? (v - d->mean[channel]) * d->inv_std[channel] : v;
+}
+
+/* n values, dst `to` floats apart, src `step` bytes or floats apart. */
+static void fill_row(const struct filling *f, int64_t channel,
+                     const void *block, int64_t from, int64_t step, float *dst,
+                     int64_t to, int64_t n)
+{
+    if (f->table) {
+        const uint8_t *src = (const uint8_t *)block + from;
+        const float *table = f->table[channel];
+        for (int64_t i = 0; i < n; i++)
+            dst[i * to] = table[src[i * step]];
+        return;
+    }
+    const float *src = (const float *)block + from;
+    for (int64_t i = 0; i < n; i++)
+        dst[i * to] = normalise(f->d, channel, src[i * step]);
+}
+
+/* A sample that is not moved and keeps its order in memory. */
+static void fill_plain(const struct filling *f, int64_t row, float *x)
+{
+    int64_t count = f->channels * f->inner;
+    for (int64_t c = 0; c < f->channels; c++)
+        fill_row(f, c, f->block->x.data, row * count + c * f->inner, 1,
+                 x + c * f->inner, 1, f->inner);
+}
+
+/* One channel of an image, moved, (H,W) of either layout. */
+static void fill_channel(const struct filling *f, int64_t row, int64_t c,
+                         const struct sample_move *m, float *x)
+{
+    const int64_t *dim = f->d->sample.dim;
+    int64_t channels = dim[1], h = dim[2], w = dim[3];
+    bool last = f->layout == LAYOUT_NHWC;
+    int64_t to = last ? channels : 1, line = last ? w * channels : w;
+    int64_t norm = f->channels > 1 ? c : 0;
+    int64_t left = m->dx > 0 ? m->dx : 0, right = m->dx < 0 ? w + m->dx : w;
+    float *plane = x + (last ? c : c * h * w);
+    float zero = normalise(f->d, norm, 0.0f);
+    for (int64_t i = 0; i < h; i++) {
+        float *out = plane + i * line;
+        int64_t from = i - m->dy;
+        bool inside = from >= 0 && from < h && left < right;
+        int64_t first = inside ? left : w, end = inside ? right : w;
+        for (int64_t k = 0; k < first; k++)
+            out[k * to] = zero;
+        for (int64_t k = end; k < w; k++)
+            out[k * to] = zero;
+        if (!inside)
+            continue;
+        int64_t start = first - m->dx;
+        int64_t at = ((row * channels + c) * h + from) * w +
+                     (m->flip ? w - 1 - start : start);
+        fill_row(f, norm, f->block->x.data, at, m->flip ? -1 : 1,
+                 out + first * to, to, end - first);
+    }
+}
+
+static void fill_sample(const struct filling *f, int64_t row,
+                        const struct sample_move *m, int64_t i)
+{
+    float *x = f->x + i * shape_count(&f->d->sample);
+    bool turned = f->layout == LAYOUT_NHWC && f->d->image &&
+                  f->d->sample.dim[1] > 1;
+    if (f->moved || turned)
+        for (int64_t c = 0; c < f->d->sample.dim[1]; c++)
+            fill_channel(f, row, c, m, x);
+    else
+        fill_plain(f, row, x);
+    if (f->y && f->block->y.type == DTYPE_I32)
+        f->y[i] = ((const int32_t *)f->block->y.data)[row];
+    int64_t targets = f->d->targets;
+    if (f->t && f->block->y.type == DTYPE_F32)
+        memcpy(f->t + i * targets,
+               (const float *)f->block->y.data + row * targets,
+               (size_t)targets * sizeof(float));
+}
+
+static const struct samples *block_of(const struct dataset *d, enum split s)
+{
+    return s == SPLIT_TEST ? &d->test : &d->train;
+}
+
+enum status batcher_init(struct batcher *b, const struct dataset *d,
+                         enum split s, int64_t batch, struct err *e)
+{
+    int64_t n = dataset_size(d, s);
+    if (batch < 1)
+        return err_set(e, STATUS_ARG, "batch of %lld samples, wanted at "
+                       "least 1", (long long)batch);
+    if (n < 1)
+        return err_set(e, STATUS_STATE, "data set '%s' has no %s samples",
+                       d->name, split_name[s]);
+    batch = batch < n ? batch : n;
+    *b = (struct batcher){ .data = d, .split = s, .batch = batch, .n = n };
+    b->index = mem_alloc((size_t)n, sizeof *b->index);
+    b->move = mem_alloc((size_t)batch, sizeof *b->move);
+    if (!b->index || !b->move) {
+        batcher_fini(b);
+        return err_memory(e, "the order of the samples");
+    }
+    int64_t start = s == SPLIT_VAL ? d->n_train : 0;
+    for (int64_t i = 0; i < n; i++)
+        b->index[i] = s == SPLIT_TEST ? (uint32_t)i : d->order[start + i];
+    return STATUS_OK;
+}
+
+void batcher_fini(struct batcher *b)
+{
+    mem_free(b->index);
+    mem_free(b->move);
+    *b = (struct batcher){ 0 };
+}
+
+void batcher_shuffle(struct batcher *b, struct rng *r)
+{
+    rng_shuffle(r, b->index, (size_t)b->n);
+    b->position = 0;
+}
+
+void batcher_rewind(struct batcher *b)
+{
+    b->position = 0;
+}
+
+static void draw_moves(struct batcher *b, int64_t n, struct rng *r)
+{
+    const struct augment *a = &b->augment;
+    uint64_t span = 2 * (uint64_t)a->shift + 1;
+    for (int64_t i = 0; i < n; i++) {
+        struct sample_move m = { 0 };
+        if (a->flip)
+            m.flip = rng_below(r, 2) == 1;
+        if (a->shift > 0) {
+            m.dx = (int)rng_below(r, span) - a->shift;
+            m.dy = (int)rng_below(r, span) - a->shift;
+        }
+        b->move[i] = m;
+    }
+}
+
+int64_t batcher_next(struct batcher *b, float *x, int32_t *y, float *t,
+                     struct rng *r)
+{
+    const struct dataset *d = b->data;
+    int64_t left = b->n - b->position;
+    int64_t n = left < b->batch ? left : b->batch;
+    if (n <= 0)
+        return 0;
+    float table[16][LEVELS];
+    int64_t channels = d->n_norm ? d->n_norm : 1;
+    int64_t count = shape_count(&d->sample);
+    struct filling f = {
+        .d = d, .block = block_of(d, b->split), .layout = b->layout,
+        .channels = channels, .inner = count / channels,
+        .x = x, .y = y, .t = t,
+    };
+    f.moved = r && d->image && (b->augment.flip || b->augment.shift > 0);
+    if (f.moved)
+        draw_moves(b, n, r);
+    else
+        memset(b->move, 0, (size_t)n * sizeof *b->move);
+    if (f.block->x.type == DTYPE_U8) {
+        for (int64_t c = 0; c < channels; c++)
+            for (int v = 0; v < LEVELS; v++)
+                table[c][v] = normalise(d, c, (float)v);
+        f.table = table;
+    }
+    const uint32_t *row = b->index + b->position;
+#pragma omp parallel for if (n * count > PARALLEL_VALUES)
+    for (int64_t i = 0; i < n; i++)
+        fill_sample(&f, row[i], &b->move[i], i);
+    b->position += n;
+    return n;
+}
