@@ -16,7 +16,7 @@ struct loss_input {
 };
 struct loss_row {
     const char *name, *help;
-    bool classes;             /* needs labels, else targets */
+    bool classes;             /* needs labels; others take them as one-hot */
     /* Returns the loss; grad (n, c) may be NULL. */
     double (*run)(const struct loss_input *in, float *grad);
 };
@@ -68,6 +68,7 @@ struct train_settings {       /* `train.*`; all undoable and recorded */
     const struct schedule_row *schedule;
     double schedule_param[4];
     double quant_lr_factor;   /* learning rate of quantizer parameters */
+    bool quant_decay;         /* weight decay on them too, as torch's default */
     int64_t batch;
     double smoothing;
     struct augment augment;

@@ -1,0 +1,72 @@
+/* Schedules: the factor on the learning rate as the goal is approached.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Every schedule's first parameter: epochs in which the rate rises evenly to
+ * its full value. The middle of a batch is not known here, so the rise starts
+ * at a hundredth rather than at a batch that learns nothing. */
+#define WARMUP 0
+#define WARMUP_FROM 0.01
+
+static double warm(double epoch, const double param[4])
+{
+    double end = param[WARMUP];
+    if (!(end > 0.0) || epoch >= end)
+        return 1.0;
+    return WARMUP_FROM + (1.0 - WARMUP_FROM) * epoch / end;
+}
+
+static double factor_constant(double epoch, double epochs,
+                              const double param[4])
+{
+    (void)epochs;
+    return warm(epoch, param);
+}
+
+/* gamma^floor(epoch / every): torch's StepLR stepped once an epoch. */
+static double factor_step(double epoch, double epochs, const double param[4])
+{
+    (void)epochs;
+    double steps = param[1] > 0.0 ? floor(epoch / param[1]) : 0.0;
+    return warm(epoch, param) * pow(param[2], steps);
+}
+
+/* floor + (1 - floor) * (1 + cos(pi * part)) / 2 over what follows the
+ * warm-up (Loshchilov and Hutter 2017, equation 5, without restarts). */
+static double factor_cosine(double epoch, double epochs,
+                            const double param[4])
+{
+    double start = param[WARMUP] > 0.0 ? param[WARMUP] : 0.0;
+    if (epoch < start)
+        return warm(epoch, param);
+    double part = epochs > start ? (epoch - start) / (epochs - start) : 0.0;
+    if (part > 1.0)
+        part = 1.0;
+    return param[1] +
+           (1.0 - param[1]) * 0.5 * (1.0 + cos(3.14159265358979323846 * part));
+}
+
+const struct schedule_row *schedule_find(const char *name)
+{
+    for (int i = 0; i < schedule_count; i++)
+        if (!strcmp(schedule_table[i].name, name))
+            return &schedule_table[i];
+    return NULL;
+}
+
+const struct schedule_row schedule_table[] = {
+    { .name = "constant", .factor = factor_constant,
+      .help = "the same rate throughout",
+      .param_name = { "warmup" } },
+    { .name = "step", .factor = factor_step,
+      .help = "times gamma every so many epochs",
+      .param_name = { "warmup", "every", "gamma" },
+      .param_default = { 0.0, 10.0, 0.1 } },
+    { .name = "cosine", .factor = factor_cosine,
+      .help = "half a cosine down to floor at the end of the goal",
+      .param_name = { "warmup", "floor" } },
+};
+const int schedule_count = sizeof schedule_table / sizeof schedule_table[0];
