@@ -86,6 +86,86 @@ void view_absmax(const real *x, struct qview v, real *out)
     }
 }
 
+QUANT_CLONES static int count_equal(const real *x, int64_t n, real value,
+                                    bool magnitude)
+{
+    int hits = 0;
+
+    if (magnitude) {
+#pragma omp simd reduction(+ : hits)
+        for (int64_t i = 0; i < n; i++)
+            hits += real_fabs(x[i]) == value;
+    } else {
+#pragma omp simd reduction(+ : hits)
+        for (int64_t i = 0; i < n; i++)
+            hits += x[i] == value;
+    }
+    return hits;
+}
+
+int64_t view_find_abs(const real *x, struct qview v, int64_t c, real m)
+{
+    for (int64_t o = 0; o < v.outer; o++) {
+        int64_t from = (o * v.channels + c) * v.inner, to = from + v.inner;
+
+        for (int64_t i = from; i < to; i += QUANT_BLOCK) {
+            int64_t n = to - i < QUANT_BLOCK ? to - i : QUANT_BLOCK;
+
+            if (!count_equal(x + i, n, m, true))
+                continue;
+            while (real_fabs(x[i]) != m)
+                i++;
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* One run of the channel; returns how many elements it handled. */
+static int64_t add_equal_run(const struct equal *a, int64_t from, real value,
+                             bool magnitude, double g)
+{
+    int64_t to = from + a->view.inner, hits = 0;
+
+    for (int64_t i = from; i < to; i += QUANT_BLOCK) {
+        int64_t n = to - i < QUANT_BLOCK ? to - i : QUANT_BLOCK;
+
+        if (!count_equal(a->x + i, n, value, magnitude))
+            continue;
+        for (int64_t j = i; j < i + n; j++) {
+            real x = a->x[j];
+
+            if ((magnitude ? real_fabs(x) : x) != value)
+                continue;
+            a->dx[j] += (real)(magnitude && x < 0 ? -g : g);
+            hits++;
+            if (!a->share)
+                return hits;
+        }
+    }
+    return hits;
+}
+
+void view_add_equal(const struct equal *a, real value, bool magnitude,
+                    double g)
+{
+    int64_t hits = 0, step = a->view.channels * a->view.inner;
+    int64_t first = a->channel * a->view.inner;
+
+    for (int64_t o = 0; o < a->view.outer && a->share; o++)
+        for (int64_t i = 0; i < a->view.inner; i += PIECE) {
+            int64_t n = a->view.inner - i;
+
+            hits += count_equal(a->x + first + o * step + i,
+                                n < PIECE ? n : PIECE, value, magnitude);
+        }
+    g /= (double)(hits ? hits : 1);
+    for (int64_t o = 0; o < a->view.outer; o++)
+        if (add_equal_run(a, first + o * step, value, magnitude, g) &&
+            !a->share)
+            return;
+}
+
 void kind_plain(struct qspec *s, unsigned uses)
 {
     if (!(uses & USE_ROUND))
@@ -141,26 +221,27 @@ enum status kind_check(const struct qspec *s, unsigned uses, struct err *e)
     return STATUS_OK;
 }
 
-/* One block: dx and the two terms. lo, hi, z: codes. */
+/* One block: the two terms, and 1 or 0 for what passes. */
 QUANT_CLONES static void scale_terms(const struct grid *gp, const real *x,
-                                     const real *dy, real *term, int64_t n)
+                                     const real *dy, real *term, int64_t n,
+                                     bool pass)
 {
     real scale = gp->scale, z = gp->zero_point, lo = gp->lo, hi = gp->hi;
     real before = gp->spec->zp_before ? z : 0, after = z - before;
     real *t0 = term, *t1 = term + QUANT_BLOCK, *in = term + 2 * QUANT_BLOCK;
+    real least = pass ? REAL(1.0) : 0;
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         real u = x[i] / scale;
         real v = real_rint(u + before) + after;
-        real r = v - z;
         real c = v < lo ? lo : v;
-        bool inside = v >= lo && v <= hi;
+        real inside = v >= lo && v <= hi ? REAL(1.0) : least;
 
         c = c > hi ? hi : c;
-        t0[i] = dy[i] * (inside ? r - u : c - z);
-        t1[i] = inside ? 0 : dy[i];
-        in[i] = inside ? REAL(1.0) : REAL(0.0);
+        t0[i] = dy[i] * (c - z - (inside > 0 ? u : 0));
+        t1[i] = inside > 0 ? 0 : dy[i];
+        in[i] = inside;
     }
 }
 
@@ -181,19 +262,50 @@ QUANT_CLONES static void mask_divided(const real *dy, const real *in,
 }
 
 void scale_backward(const struct grid *g, const real *x, const real *dy,
-                    real *dx, int64_t n, double *sum, bool divide_back)
+                    real *dx, int64_t n, double *sum, unsigned how)
 {
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real term[3 * QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
         const real *in = term + 2 * QUANT_BLOCK;
 
-        scale_terms(g, x + i, dy + i, term, m);
-        if (divide_back)
+        scale_terms(g, x + i, dy + i, term, m, how & SCALE_PASS);
+        if (how & SCALE_DIVIDED)
             mask_divided(dy + i, in, dx + i, m, g->scale);
         else
             mask_plain(dy + i, in, dx + i, m);
         sum[0] += block_sum(term, m);
         sum[1] += block_sum(term + QUANT_BLOCK, m);
     }
+}
+
+/* Hoare's selection with the middle as pivot. */
+real select_kth(real *v, int64_t n, int64_t k)
+{
+    int64_t lo = 0, hi = n - 1, at = k - 1;
+
+    while (lo < hi) {
+        real pivot = v[lo + (hi - lo) / 2];
+        int64_t i = lo, j = hi;
+
+        while (i <= j) {
+            while (v[i] < pivot)
+                i++;
+            while (v[j] > pivot)
+                j--;
+            if (i <= j) {
+                real t = v[i];
+
+                v[i++] = v[j];
+                v[j--] = t;
+            }
+        }
+        if (at <= j)
+            hi = j;
+        else if (at >= i)
+            lo = i;
+        else
+            break;
+    }
+    return v[at];
 }

@@ -33,6 +33,22 @@ void view_serial(struct qview v, piece_fn fn, void *ctx);
  * finite number, so that no scale made from it is NaN. */
 void view_absmax(const real *x, struct qview v, real *out);
 
+/* Adds g at the elements of a channel that equal `value` (magnitude: whose
+ * magnitude does; there with the element's sign): shared equally by all of
+ * them, or all of it at the first one. */
+struct equal {
+    const real *x;
+    real *dx;
+    struct qview view;
+    int64_t channel;
+    bool share;
+};
+void view_add_equal(const struct equal *a, real value, bool magnitude,
+                    double g);
+
+/* Index of the first element of channel c with |x| == m, or -1. */
+int64_t view_find_abs(const real *x, struct qview v, int64_t c, real m);
+
 /* Setting i of the kind as an integer, as a real. */
 static inline int spec_int(const struct qspec *s, int i)
 {
@@ -71,10 +87,25 @@ void kind_plain(struct qspec *s, unsigned uses);
 enum status kind_check(const struct qspec *s, unsigned uses, struct err *e);
 
 /* The gradients of y = s * (clamp(rne(x / s) + z) - z) on n elements:
- * sum[0] += dy * (inside ? rne(x/s) - x/s : code - z), sum[1] += outside dy;
- * dx = inside dy, or with divide_back (dy * s) / s as automatic
- * differentiation of the division gives. dx and dy may be the same. */
+ * sum[0] += dy * (inside ? rne(x/s) - x/s : code - z), sum[1] += outside dy,
+ * dx = inside dy. dx and dy may be the same. */
+enum scale_grad {
+    SCALE_MASKED = 0,
+    SCALE_DIVIDED = 1 << 0,   /* dx = dy * s / s: what automatic
+                               * differentiation makes of x / s * s */
+    SCALE_PASS = 1 << 1,      /* the clamp too is straight-through: dx = dy,
+                               * sum[0] += dy * (code - z - x/s) everywhere */
+};
 void scale_backward(const struct grid *g, const real *x, const real *dy,
-                    real *dx, int64_t n, double *sum, bool divide_back);
+                    real *dx, int64_t n, double *sum, unsigned how);
+
+/* The k-th smallest of n values (k from 1); v is reordered. */
+real select_kth(real *v, int64_t n, int64_t k);
+
+/* DoReFa's gradient quantizer (eq. 12) with the noise given:
+ * y = 2m * (clip(rne(n * (x / 2m + 1/2 + noise / n)), 0, n) / n - 1/2),
+ * n = 2^bits - 1, noise in [-1/2, 1/2). */
+void dorefa_gradient(int bits, real m, const real *x, const real *noise,
+                     real *y, int64_t count);
 
 #endif

@@ -61,7 +61,8 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     struct grid g;
 
     grid_init(&g, c->cq, channel, false);
-    scale_backward(&g, c->x + at, c->dy + at, c->dx + at, n, sum, false);
+    scale_backward(&g, c->x + at, c->dy + at, c->dx + at, n, sum,
+                   SCALE_MASKED);
 }
 
 static void add_grad(void *ctx, int64_t channel, const double *sum)

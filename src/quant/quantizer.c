@@ -322,7 +322,7 @@ enum status quantizer_set_range(struct quantizer *q, const real *lo,
     struct qview none = {0, 0, 0};
 
     TRY(check_count(q, n, e));
-    if (has_own_scale(q))
+    if (has_own_scale(q) && !q->n_learned)
         return err_set(e, STATUS_STATE, "%s takes no range: its scale is "
                        "fixed or found in every forward pass",
                        q->spec.kind->name);

@@ -1,0 +1,118 @@
+/* Quantizer dorefa_grad: gradients with dithering.
+ *
+ * Zhou et al., DoReFa-Net (arXiv 1606.06160, eq. 12): per sample m = max|x|,
+ * y = 2m * (quantize_k(x / 2m + 1/2 + N) - 1/2), N uniform in +-1/2 step. It
+ * stands in the backward pass, so its own gradient is dy. Without a random
+ * stream, and in evaluation, the noise is 0.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <assert.h>
+#include <math.h>
+
+#include "quant/kinds.h"
+
+static void defaults(struct qspec *s)
+{
+    kind_plain(s, 0);
+    s->is_signed = true;
+    s->grain = GRAIN_CHANNEL;
+}
+
+static enum status check(const struct qspec *s, struct err *e)
+{
+    if (!s->is_signed)
+        return err_set(e, STATUS_ARG, "dorefa_grad is signed");
+    return kind_check(s, 0, e);
+}
+
+static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
+{
+    *hi = ((int64_t)1 << s->bits) - 1;
+    *lo = -*hi;
+}
+
+static inline __attribute__((always_inline)) real
+code_of(real x, real noise, real m, real n)
+{
+    real q = real_rint(n * (x / (2 * m) + REAL(0.5) + noise / n));
+
+    q = q < 0 ? 0 : q;
+    return q > n ? n : q;
+}
+
+QUANT_CLONES void dorefa_gradient(int bits, real m, const real *x,
+                                  const real *noise, real *y, int64_t count)
+{
+    real n = (real)(((int64_t)1 << bits) - 1);
+
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] = 2 * m * (code_of(x[i], noise[i], m, n) / n - REAL(0.5));
+}
+
+static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct kcall *c = ctx;
+    struct rng *rng = c->train ? c->q->rng : NULL;
+
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real noise[QUANT_BLOCK] = {0};
+        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        for (int64_t j = 0; j < k && rng; j++)
+            noise[j] = (real)(rng_uniform(rng) - 0.5);
+        dorefa_gradient(c->q->spec.bits, c->q->hi[channel], c->x + at + i,
+                        noise, c->y + at + i, k);
+    }
+}
+
+static void forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
+{
+    struct kcall c = kcall_forward(q, x, y, v, train);
+
+    assert(v.channels == q->channels);
+    view_absmax(x, v, q->hi);
+    for (int64_t k = 0; k < v.channels; k++) {
+        q->hi[k] = q->hi[k] > REAL(1e-30) ? q->hi[k] : REAL(1e-30);
+        q->lo[k] = -q->hi[k];
+        q->scale[k] = q->hi[k] / (real)q->hi_code;
+    }
+    view_serial(v, forward_piece, &c);
+}
+
+static void backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
+{
+    (void)q;
+    (void)x;
+    for (int64_t i = 0; i < view_count(v) && dx != dy; i++)
+        dx[i] = dy[i];
+}
+
+static void describe(const struct quantizer *q, real v, struct str *out)
+{
+    real n = (real)q->hi_code, m = q->hi[0] > 0 ? q->hi[0] : 1;
+
+    str_printf(out, "m = max|x| = %.9g, n = 2^%d - 1 = %.0f\n", (double)m,
+               q->spec.bits, (double)n);
+    str_printf(out, "y = 2m * (clip(rne(n * (x / 2m + 1/2) + noise), 0, n) "
+               "/ n - 1/2) = %.9g without noise\n",
+               (double)(2 * m * (code_of(v, 0, m, n) / n - REAL(0.5))));
+    str_add(out, "gradient: dx = dy\n");
+}
+
+const struct quantizer_kind quantizer_dorefa_grad = {
+    .name = "dorefa_grad",
+    .help = "gradients, per sample, with dithering",
+    .source = "Zhou et al. 2016, arXiv 1606.06160, eq. 12",
+    .flags = QK_STOCHASTIC | QK_OWN_SCALE,
+    .min_bits = 1,
+    .max_bits = 16,
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+    .describe = describe,
+    .example = "quantize dy.npy dorefa_grad:4 -> q.npz",
+    .defaults = defaults,
+    .span = span,
+};
