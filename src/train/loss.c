@@ -105,7 +105,7 @@ static double bce_element(double z, double t, double *dz)
     double small = exp(-fabs(z));
     double s = z >= 0.0 ? 1.0 / (1.0 + small) : small / (1.0 + small);
     *dz = s - t;
-    return (z > 0.0 ? z : 0.0) - z * t + log1p(small) + 0.0 * z;
+    return (z > 0.0 ? z : 0.0) - z * t + log1p(small);
 }
 
 static double loss_bce(const struct loss_input *in, float *grad)
