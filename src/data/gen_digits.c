@@ -121,26 +121,26 @@ static float normal(struct rng *r, float mean, float deviation)
 
 static void draw_hand(struct rng *r, struct hand *h)
 {
-    float turn = normal(r, 0, 0.16f), shear = normal(r, -0.08f, 0.18f);
-    float size = normal(r, 8.4f, 0.8f), wide = normal(r, 1.05f, 0.13f);
+    float turn = normal(r, 0, 0.10f), shear = normal(r, -0.08f, 0.12f);
+    float size = normal(r, 8.6f, 0.7f), wide = normal(r, 1.05f, 0.11f);
     float c = cosf(turn), s = sinf(turn);
     h->a[0][0] = size * wide * c;
     h->a[0][1] = size * (shear * c - s);
     h->a[1][0] = size * wide * s;
     h->a[1][1] = size * (shear * s + c);
     for (int k = 0; k < 2; k++) {
-        h->shift[k] = 13.5f + normal(r, 0, 0.9f);
+        h->shift[k] = 13.5f + normal(r, 0, 0.7f);
         for (int w = 0; w < WAVES; w++) {
             /* Half a wave to about one wave over the glyph's height. */
             h->freq[k][w][0] = normal(r, 0, 1.9f);
             h->freq[k][w][1] = normal(r, 0, 1.9f);
             h->phase[k][w] = uniform(r, 0, 6.2831853f);
-            h->amp[k][w] = normal(r, 0, 0.085f);
+            h->amp[k][w] = normal(r, 0, 0.06f);
         }
     }
-    h->radius = normal(r, 1.15f, 0.32f);
+    h->radius = normal(r, 1.2f, 0.3f);
     h->soft = uniform(r, 0.8f, 1.3f);
-    h->ink = uniform(r, 0.7f, 1.0f);
+    h->ink = expf(uniform(r, -1.4f, 0.0f));
 }
 
 /* Frame to paper: elastic field first, then the affine map. */
@@ -205,7 +205,7 @@ static void draw_stroke(struct canvas *v, const struct hand *h,
     /* The hand does not hit the points exactly. */
     for (int i = 0; i < s->n; i++)
         for (int k = 0; k < 2; k++)
-            p[i][k] = s->p[i][k] + normal(r, 0, 0.035f);
+            p[i][k] = s->p[i][k] + normal(r, 0, 0.03f);
     float start = h->radius * uniform(r, 0.8f, 1.15f);
     float end = h->radius * uniform(r, 0.65f, 1.1f);
     place(h, p[0], last);
@@ -229,7 +229,7 @@ static void draw_stroke(struct canvas *v, const struct hand *h,
 static void finish(const struct canvas *v, const struct hand *h,
                    struct rng *r, uint8_t *x)
 {
-    float paper = uniform(r, 0.0f, 0.06f);
+    float paper = uniform(r, 0.0f, 0.06f) * h->ink;
     float noise[SIDE * SIDE];
     rng_fill_uniform(r, noise, SIDE * SIDE);
     for (int i = 0; i < SIDE * SIDE; i++) {
@@ -267,7 +267,7 @@ static void draw_digit(const struct generator *g, struct rng *r,
     draw_hand(r, &h);
     for (int i = 0; i < STROKES_MAX && form->stroke[i].n; i++)
         draw_stroke(&v, &h, &form->stroke[i], r);
-    if (rng_uniform(r) < 0.25)
+    if (rng_uniform(r) < 0.2)
         stray_mark(&v, &h, r);
     finish(&v, &h, r, x);
 }
