@@ -67,7 +67,9 @@ static enum status check_name(const struct graph *g, const char *name,
     struct str clean = { 0 };
     enum status status = STATUS_OK;
     str_add_clean(&clean, name);
-    if (*name == '\0')
+    if (clean.failed)
+        status = err_memory(e, "a layer's name");
+    else if (*name == '\0')
         status = err_set(e, STATUS_ARG, "a layer's name is empty");
     else if (strcmp(str_text(&clean), name) != 0)
         status = err_set(e, STATUS_ARG, "the layer's name '%s' has control "
