@@ -10,8 +10,7 @@
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define QUANT_CLONES \
-    __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", \
-                                 "default")))
+    __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define QUANT_CLONES
 #endif

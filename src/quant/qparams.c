@@ -250,7 +250,8 @@ static void compute_noclip(const struct qspec *s, real lo, real hi,
 }
 
 /* torchao's asymmetric groups in fake quantizers: codes signed, parameters of
- * the unsigned range, zero point a value truncated to an integer. */
+ * the unsigned range, zero point a value truncated to an integer, or rounded
+ * and clamped where it is learned. */
 static void compute_torchao(const struct qspec *s, real lo, real hi,
                             real *scale, real *zero_point)
 {
@@ -262,7 +263,11 @@ static void compute_torchao(const struct qspec *s, real lo, real hi,
         return;
     }
     *scale = at_least((hi - lo) / c.steps, REAL(1e-6));
-    *zero_point = real_trunc(lo + *scale * middle);
+    *zero_point = lo + *scale * middle;
+    if (s->kind->learned)
+        *zero_point = clamp_code(rint((double)*zero_point), &c);
+    else
+        *zero_point = real_trunc(*zero_point);
 }
 
 const struct qparams_rule qparams_table[] = {

@@ -46,6 +46,12 @@ int qrow_find(const struct qrow *rows, const char *name)
     return -1;
 }
 
+/* Half of a code, down. */
+static int64_t half_code(int64_t v)
+{
+    return v >= 0 ? v / 2 : -((1 - v) / 2);
+}
+
 void qspec_codes(const struct qspec *s, int64_t *lo, int64_t *hi)
 {
     int bits = s->bits - s->reduce_range;
@@ -58,8 +64,8 @@ void qspec_codes(const struct qspec *s, int64_t *lo, int64_t *hi)
         *lo = s->lo_code;
         *hi = s->hi_code;
         if (s->reduce_range) {
-            *lo = *lo / 2;
-            *hi = *hi / 2;
+            *lo = half_code(*lo);
+            *hi = half_code(*hi);
         }
         return;
     }
