@@ -1,4 +1,5 @@
-/* The text form of a graph, written. SPDX-License-Identifier: GPL-3.0-or-later */
+/* The text form of a graph, written.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "nn/graph_text.h"
 
 #include <math.h>

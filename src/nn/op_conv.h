@@ -21,7 +21,8 @@ struct conv_geom {
 /* From a node that graph_add has accepted; in: (N,C,H,W) or (N,C,L). */
 struct conv_geom conv_geom_of(const struct node *n, const struct shape *in);
 
-bool conv_is_depthwise(const struct conv_geom *g);   /* one input channel each */
+/* Each group has one input channel. */
+bool conv_is_depthwise(const struct conv_geom *g);
 
 enum status conv_infer(const struct node *n, const struct shape *const in[],
                        struct shape *out, struct err *e);

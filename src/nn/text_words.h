@@ -2,7 +2,8 @@
  *
  * Words are parted by blanks; at the start of one, `<` is a word of its own
  * and `#` starts a comment. Double quotes take anything, with \" and \\ for
- * the two characters; they stand around a whole word only. SPDX-License-Identifier: GPL-3.0-or-later */
+ * the two characters; they stand around a whole word only.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef NN_TEXT_WORDS_H
 #define NN_TEXT_WORDS_H
 
