@@ -29,9 +29,13 @@ struct kcall kcall_codes(const struct quantizer *q, const real *x,
  * that of the elements. */
 void view_serial(struct qview v, piece_fn fn, void *ctx);
 
+/* dx = dy; they may be the same. */
+void pass_gradient(const real *dy, real *dx, int64_t n);
+
 /* Largest |x| per channel; NaN is left out, infinity becomes the largest
  * finite number, so that no scale made from it is NaN. */
 void view_absmax(const real *x, struct qview v, real *out);
+real absmax_of(const real *x, int64_t n);
 
 /* Adds g at the elements of a channel that equal `value` (magnitude: whose
  * magnitude does; there with the element's sign): shared equally by all of

@@ -2,7 +2,8 @@
  *
  * Zhou et al., DoReFa-Net (arXiv 1606.06160). k = 1 (eq. 7): y = mean|w| *
  * sign(w), dx = dy. k > 1 (eq. 9): r = tanh(w) / (2 m) + 1/2 with
- * m = max|tanh(w)|, y = 2 rne((2^k - 1) r) / (2^k - 1) - 1; rounding is
+ * m = max|tanh(w)|, y = 2 rne((2^k - 1) r) / (2^k - 1) - 1 (over one
+ * denominator, so that small values are as exact as large ones); rounding is
  * straight-through, and m is differentiated: with t = tanh(w)
  * dw_i = (1 - t_i^2) * (dy_i / m - [i is the arg-max] sign(t_i) / m^2 *
  * sum_j dy_j t_j). SPDX-License-Identifier: GPL-3.0-or-later */
@@ -98,7 +99,7 @@ QUANT_CLONES static void forward_run(real m, real n, real *t, real *y,
 {
 #pragma omp simd
     for (int64_t i = 0; i < count; i++)
-        y[i] = 2 * code_of(t[i], m, n) / n - 1;
+        y[i] = (2 * code_of(t[i], m, n) - n) / n;
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
@@ -192,8 +193,7 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
 
     assert(v.channels == q->channels);
     if (q->spec.bits == 1) {
-        for (int64_t i = 0; i < view_count(v); i++)
-            dx[i] = dy[i];
+        pass_gradient(dy, dx, view_count(v));
         return;
     }
     view_absmax(x, v, q->hi);
@@ -223,16 +223,14 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
                   struct qview v)
 {
     struct kcall c = kcall_codes(q, x, code, v);
-    struct qview one = {1, 1, v.inner};
 
     /* One channel's rows after the other: no room for all maxima here. */
     for (int64_t k = 0; k < v.channels; k++) {
         real absmax = 0;
 
         for (int64_t o = 0; o < v.outer; o++) {
-            real m;
+            real m = absmax_of(x + (o * v.channels + k) * v.inner, v.inner);
 
-            view_absmax(x + (o * v.channels + k) * v.inner, one, &m);
             absmax = m > absmax ? m : absmax;
         }
         c.own = &absmax;

@@ -10,6 +10,7 @@ const struct golden_suite golden_suites[] = {
     {"quant-torch", golden_quant_torch, NULL},
     {"observers-torch", golden_observers_torch, NULL},
     {"quant-torchao", golden_quant_torchao, NULL},
+    {"quant-papers", golden_quant_papers, NULL},
     {"fixed-ap", NULL, HLS},
     {"hls4ml", NULL, HLS},
     {"ksum-sweep", NULL, HLS},

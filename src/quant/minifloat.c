@@ -1,0 +1,266 @@
+/* Small floating-point formats: rounding, saturation, bit patterns.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "quant/minifloat.h"
+
+#include <math.h>
+
+#include "quant/vmath.h"
+
+/* The usual exponent bits by width: fp4 e2m1, fp6 e3m2, fp8 e4m3, fp16. */
+static int usual_exponent(int bits)
+{
+    return bits >= 10 ? 5 : bits >= 7 ? 4 : bits >= 6 ? 3 : 2;
+}
+
+static int exponent_bits(const struct qspec *s)
+{
+    int e = spec_int(s, MINIFLOAT_EXP);
+
+    return e ? e : usual_exponent(s->bits);
+}
+
+/* ONNX, OCP: e4m3 keeps one NaN, e5m2 and wider are IEEE, below 8 bits all
+ * codes are numbers. */
+static int special_of(const struct qspec *s)
+{
+    int special = spec_int(s, MINIFLOAT_SPECIAL);
+
+    if (special >= 0)
+        return special;
+    if (s->bits < 8)
+        return SPECIAL_NONE;
+    return s->bits == 8 && exponent_bits(s) == 4 ? SPECIAL_LAST
+                                                 : SPECIAL_IEEE;
+}
+
+void minifloat_defaults(struct qspec *s)
+{
+    kind_plain(s, USE_ROUND | USE_GRAD);
+    s->is_signed = true;
+}
+
+enum status minifloat_check(const struct qspec *s, struct err *e)
+{
+    int exponent = exponent_bits(s), mantissa = s->bits - 1 - exponent;
+
+    if (!s->is_signed)
+        return err_set(e, STATUS_ARG, "%s is signed", s->kind->name);
+    if (exponent < 2 || mantissa < 0 ||
+        (mantissa < 1 && special_of(s) == SPECIAL_LAST))
+        return err_set(e, STATUS_ARG, "%s: %d bits with %d exponent bits "
+                       "leave %d for the mantissa", s->kind->name, s->bits,
+                       exponent, mantissa);
+    return kind_check(s, USE_ROUND | USE_GRAD, e);
+}
+
+void minifloat_span(const struct qspec *s, int64_t *lo, int64_t *hi)
+{
+    *lo = 0;
+    *hi = ((int64_t)1 << s->bits) - 1;
+}
+
+struct minifloat minifloat_format(const struct qspec *s)
+{
+    int special = special_of(s);
+    struct minifloat f = {.exponent_bits = exponent_bits(s)};
+    int bias = (1 << (f.exponent_bits - 1)) - 1;
+    int steps;
+
+    f.mantissa_bits = s->bits - 1 - f.exponent_bits;
+    f.least = 1 - bias;
+    f.top = (1 << f.exponent_bits) - 1 - bias - (special == SPECIAL_IEEE);
+    steps = (2 << f.mantissa_bits) - 1 - (special == SPECIAL_LAST);
+    f.max = (real)ldexp(steps, f.top - f.mantissa_bits);
+    return f;
+}
+
+/* v = x / step, and the exponent of step in e. Powers are applied in two
+ * halves, so that none leaves the range of normal numbers. */
+QUANT_CLONES static void to_steps(const struct minifloat_run *r,
+                                  const real *x, real *v, real *e, int64_t n)
+{
+    real_int least = r->format->least, top = r->format->top;
+    real_int m = r->format->mantissa_bits;
+    real scale = r->scale;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real u = x[i] / scale;
+        real_int k = real_exponent(real_fabs(u));
+        real_int half;
+
+        k = k < least ? least : k;
+        k = (k > top ? top : k) - m;
+        half = k / 2;
+        v[i] = u * real_pow2(-half) * real_pow2(half - k);
+        e[i] = (real)k;
+    }
+}
+
+QUANT_CLONES static void from_steps(const struct minifloat_run *r,
+                                    const real *v, const real *e, real *y,
+                                    int64_t n)
+{
+    real max = r->format->max, scale = r->scale;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real_int k = (real_int)e[i];
+        real_int half = k / 2;
+        real u = v[i] * real_pow2(half) * real_pow2(k - half);
+
+        u = u > max ? max : u;
+        y[i] = (u < -max ? -max : u) * scale;
+    }
+}
+
+void minifloat_forward(const struct minifloat_run *r, const real *x, real *y,
+                       int64_t n)
+{
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real v[QUANT_BLOCK], e[QUANT_BLOCK];
+        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        to_steps(r, x + i, v, e, m);
+        round_block(r->rounding, r->rng, v, m);
+        from_steps(r, v, e, y + i, m);
+    }
+}
+
+/* What lies less than half a step above the largest value rounds to it. */
+QUANT_CLONES static void mask(real limit, const real *x, const real *dy,
+                              real *dx, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = real_fabs(x[i]) < limit ? dy[i] : 0;
+}
+
+void minifloat_backward(const struct minifloat_run *r, const real *x,
+                        const real *dy, real *dx, int64_t n)
+{
+    const struct minifloat *f = r->format;
+    real step = real_pow2((real_int)(f->top - f->mantissa_bits));
+
+    mask((f->max + step / 2) * r->scale, x, dy, dx, n);
+}
+
+int32_t minifloat_code(const struct minifloat *f, real value)
+{
+    int32_t sign = signbit(value) ? 1 : 0, biased, mantissa;
+    int m = f->mantissa_bits, e;
+    double a = fabs((double)value);
+
+    e = a > 0 ? (int)floor(log2(a)) : f->least;
+    if (a > 0 && ldexp(1.0, e) > a)
+        e--;
+    e = e < f->least ? f->least : e;
+    mantissa = (int32_t)ldexp(a, m - e);
+    biased = mantissa >> m ? e - f->least + 1 : 0;
+    return sign << (f->exponent_bits + m) | biased << m |
+           (mantissa & ((1 << m) - 1));
+}
+
+static void describe_run(const struct minifloat_run *r, real v,
+                         struct str *out)
+{
+    const struct minifloat *f = r->format;
+    real y;
+
+    minifloat_forward(r, &v, &y, 1);
+    str_printf(out, "e%dm%d: normal from 2^%d, largest %.9g\n",
+               f->exponent_bits, f->mantissa_bits, f->least, (double)f->max);
+    str_printf(out, "y = s * nearest(x / s), s = %.9g: %.9g -> %.9g\n",
+               (double)r->scale, (double)v, (double)y);
+    str_printf(out, "code 0x%x, error %.3g\n",
+               (unsigned)minifloat_code(f, y / r->scale), (double)(y - v));
+}
+
+static struct minifloat_run run_of(const struct kcall *c, int64_t channel)
+{
+    const struct quantizer *q = c->cq;
+    bool chance = c->train && q->rng;
+    enum rounding r = q->spec.rounding;
+
+    return (struct minifloat_run){
+        .format = c->own,
+        .scale = q->scale[channel],
+        .rounding = r == ROUND_STOCHASTIC && !chance ? ROUND_HALF_EVEN : r,
+        .rng = chance ? q->rng : NULL,
+    };
+}
+
+static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct kcall *c = ctx;
+    struct minifloat_run r = run_of(c, channel);
+
+    minifloat_forward(&r, c->x + at, c->y + at, n);
+}
+
+static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct kcall *c = ctx;
+    struct minifloat_run r = run_of(c, channel);
+
+    minifloat_backward(&r, c->x + at, c->dy + at, c->dx + at, n);
+}
+
+static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct kcall *c = ctx;
+    struct minifloat_run r = run_of(c, channel);
+
+    for (int64_t i = at; i < at + n; i++) {
+        real y;
+
+        minifloat_forward(&r, c->x + i, &y, 1);
+        c->code[i] = minifloat_code(r.format, y / r.scale);
+    }
+}
+
+void minifloat_kind_forward(struct quantizer *q, const real *x, real *y,
+                            struct qview v, bool train)
+{
+    struct minifloat f = minifloat_format(&q->spec);
+    struct kcall c = kcall_forward(q, x, y, v, train);
+
+    c.own = &f;
+    if (q->spec.rounding == ROUND_STOCHASTIC)
+        view_serial(v, forward_piece, &c);
+    else
+        view_each(v, forward_piece, &c);
+}
+
+void minifloat_kind_backward(struct quantizer *q, const real *x,
+                             const real *dy, real *dx, struct qview v)
+{
+    struct minifloat f = minifloat_format(&q->spec);
+    struct kcall c = kcall_backward(q, x, dy, dx, v);
+
+    c.own = &f;
+    if (q->spec.grad == QGRAD_PASS)
+        pass_gradient(dy, dx, view_count(v));
+    else
+        view_each(v, backward_piece, &c);
+}
+
+void minifloat_kind_codes(const struct quantizer *q, const real *x,
+                          int32_t *code, struct qview v)
+{
+    struct minifloat f = minifloat_format(&q->spec);
+    struct kcall c = kcall_codes(q, x, code, v);
+
+    c.own = &f;
+    view_each(v, codes_piece, &c);
+}
+
+void minifloat_kind_describe(const struct quantizer *q, real v,
+                             struct str *out)
+{
+    struct minifloat f = minifloat_format(&q->spec);
+    struct kcall c = {.cq = q, .own = &f};
+    struct minifloat_run r = run_of(&c, 0);
+
+    describe_run(&r, v, out);
+}
