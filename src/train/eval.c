@@ -100,7 +100,7 @@ enum status calibrate_run(const struct eval_opts *o, int64_t batches,
     struct train_settings set = settings_of(o);
     struct feed f;
     TRY(feed_check(o->graph, o->data, set.loss, e));
-    void *before = mem_alloc(graph_state_bytes(o->graph), 1);
+    void *before = mem_alloc(graph_state_bytes(o->graph) + 1, 1);
     if (!before)
         return err_memory(e, "a copy of the statistics");
     graph_state_get(o->graph, before);

@@ -76,19 +76,13 @@ enum status feed_check(const struct graph *g, const struct dataset *d,
 static enum status make_buffers(struct feed *f, struct err *e)
 {
     size_t n = (size_t)f->batch;
-    int32_t *label = NULL;
-    float *target = NULL;
     if (f->data->classes > 0)
-        label = mem_alloc(n, sizeof *label);
+        f->label = mem_alloc(n, sizeof *f->label);
     else
-        target = mem_alloc(n * (size_t)f->data->targets, sizeof *target);
-    if (!label && !target)
-        return err_memory(e, "labels of a batch");
-    mem_free(f->label);
-    mem_free(f->target);
-    f->label = label;
-    f->target = target;
-    return STATUS_OK;
+        f->target = mem_alloc(n * (size_t)f->data->targets,
+                              sizeof *f->target);
+    return f->label || f->target ? STATUS_OK
+                                 : err_memory(e, "labels of a batch");
 }
 
 enum status feed_init(struct feed *f, const struct dataset *d,
@@ -128,20 +122,19 @@ void feed_drop_plans(struct feed *f)
 
 enum status feed_resize(struct feed *f, int64_t batch, struct err *e)
 {
-    if (batch < 1)
-        return err_set(e, STATUS_ARG, "batch is %" PRId64 ", at least 1 is "
-                       "needed", batch);
-    int64_t before = f->batch;
-    f->batch = batch < f->batcher.n ? batch : f->batcher.n;
-    if (f->batch == before)
+    struct feed fresh;
+    struct batcher *to = &fresh.batcher;
+    const struct batcher *from = &f->batcher;
+    TRY(feed_init(&fresh, f->data, from->split, batch, e));
+    if (fresh.batch == f->batch) {
+        feed_fini(&fresh);
         return STATUS_OK;
-    enum status s = make_buffers(f, e);
-    if (s != STATUS_OK) {
-        f->batch = before;
-        return s;
     }
-    f->batcher.batch = f->batch;
-    feed_drop_plans(f);
+    memcpy(to->index, from->index, (size_t)from->n * sizeof *to->index);
+    to->position = from->position;
+    to->augment = from->augment;
+    feed_fini(f);
+    *f = fresh;
     return STATUS_OK;
 }
 

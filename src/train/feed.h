@@ -24,7 +24,7 @@ enum status feed_init(struct feed *f, const struct dataset *d,
                       enum split split, int64_t batch, struct err *e);
 void feed_fini(struct feed *f);
 void feed_drop_plans(struct feed *f);
-/* Another batch size, at the same sample. */
+/* Another batch size, at the same sample of the same order. */
 enum status feed_resize(struct feed *f, int64_t batch, struct err *e);
 
 /* Rows of the next batch; 0 at the end of the split. */
