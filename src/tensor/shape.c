@@ -72,15 +72,6 @@ int64_t shape_outer(const struct shape *s, int axis)
     return product(s, 0, axis);
 }
 
-struct shape shape_with_batch(const struct shape *s, int64_t batch)
-{
-    assert(s->rank < SHAPE_MAX);
-    struct shape b = { .rank = s->rank + 1, .dim = { batch } };
-    for (int i = 0; i < s->rank; i++)
-        b.dim[i + 1] = s->dim[i];
-    return b;
-}
-
 void shape_add(struct str *out, const struct shape *s)
 {
     if (s->rank == 0)

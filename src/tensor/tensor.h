@@ -27,7 +27,6 @@ bool shape_equal(const struct shape *a, const struct shape *b);
 int64_t shape_count(const struct shape *s);        /* product; 1 for rank 0 */
 int64_t shape_inner(const struct shape *s, int axis); /* product after axis */
 int64_t shape_outer(const struct shape *s, int axis); /* product before axis */
-struct shape shape_with_batch(const struct shape *s, int64_t batch);
 void shape_add(struct str *out, const struct shape *s);   /* "6x28x28" */
 
 /* Product of dims * element size with overflow and cap checks, for sizes

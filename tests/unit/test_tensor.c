@@ -22,13 +22,11 @@ static void shapes_multiply_print_and_compare(void **state)
     assert_int_equal(shape_inner(&s, 0), 28 * 14);
     assert_int_equal(shape_inner(&s, 2), 1);
     assert_int_equal(shape_outer(&s, 2), 6 * 28);
-    struct shape b = shape_with_batch(&s, 5), want = shape_4(5, 6, 28, 14);
-    assert_true(shape_equal(&b, &want));
     struct shape scalar = { 0 };
     assert_int_equal(shape_count(&scalar), 1);
     struct str text = { 0 };
-    shape_add(&text, &b);
-    assert_string_equal(str_text(&text), "5x6x28x14");
+    shape_add(&text, &s);
+    assert_string_equal(str_text(&text), "6x28x14");
     str_fini(&text);
 }
 
