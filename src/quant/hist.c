@@ -124,14 +124,22 @@ static void count_rows(const struct rows *r, struct span s, int bins,
 static void first_batch(const struct hist *h, real *block,
                         const struct rows *r, struct span seen)
 {
-    real half = (real)h->growth * (seen.hi - seen.lo) / 2;
-    real middle = (seen.lo + seen.hi) / 2;
+    real room = (real)h->growth * (seen.hi - seen.lo) / 2;
 
     block[HIST_LO] = seen.lo;
     block[HIST_HI] = seen.hi;
-    block[HIST_LIMIT_LO] = h->growth > 0 ? middle - half : (real)-INFINITY;
-    block[HIST_LIMIT_HI] = h->growth > 0 ? middle + half : (real)INFINITY;
+    block[HIST_LIMIT_LO] = h->growth > 0 ? seen.lo - room : (real)-INFINITY;
+    block[HIST_LIMIT_HI] = h->growth > 0 ? seen.hi + room : (real)INFINITY;
     count_rows(r, widened(seen.lo, seen.hi), h->bins, block + HIST_HEAD);
+}
+
+/* AIMET takes the end of the range from its last edge, which may lie an ulp
+ * beside the largest value seen; counts are then redistributed too. */
+static real last_edge(const struct hist *h, real lo, real hi)
+{
+    real bins = (real)h->bins;
+
+    return lo == hi ? hi : bins * ((hi - lo) / bins) + lo;
 }
 
 static void next_batch(const struct hist *h, real *block,
@@ -139,7 +147,8 @@ static void next_batch(const struct hist *h, real *block,
 {
     real *count = block + HIST_HEAD;
     real *work = count + h->bins;
-    struct span to = {block[HIST_LO], block[HIST_HI]};
+    struct span to = {block[HIST_LO],
+                      last_edge(h, block[HIST_LO], block[HIST_HI])};
 
     if (seen.lo < to.lo)
         to.lo = real_fmax(seen.lo, real_fmin(block[HIST_LIMIT_LO], to.lo));
@@ -200,6 +209,8 @@ bool hist_channel(const struct observer *o, const struct hist *h,
     if (block[HIST_LO] > block[HIST_HI])
         return false;
     *out = (struct hist_view){
+        .seen_lo = block[HIST_LO],
+        .seen_hi = block[HIST_HI],
         .lo = s.lo,
         .hi = s.hi,
         .width = (s.hi - s.lo) / (real)h->bins,

@@ -12,8 +12,8 @@ enum { HIST_LO, HIST_HI, HIST_LIMIT_LO, HIST_LIMIT_HI, HIST_HEAD };
 
 struct hist {
     int bins;
-    double growth;            /* range may grow to this many times its first
-                                 width about its centre; 0: no limit */
+    double growth;            /* each end may move by half of this many first
+                                 ranges; 0: no limit */
 };
 
 /* Reals a channel needs: the block, and one of the same size to work in. */
@@ -26,6 +26,7 @@ enum status hist_update(struct observer *o, const struct hist *h,
 /* One channel's range and counts; false: nothing seen. Edges are
  * lo + k * (hi - lo) / bins, a range without width being widened by 0.5. */
 struct hist_view {
+    real seen_lo, seen_hi;    /* range as observed (within its limits) */
     real lo, hi, width;       /* of the edges; width of a bin */
     const real *count;
     int bins;

@@ -158,7 +158,7 @@ static bool range(const struct observer *o, const struct qspec *s, real *lo,
             seen = false;
             continue;
         }
-        search_range(&best, v.lo, v.hi);
+        search_range(&best, v.seen_lo, v.seen_hi);
         lo[c] = best.lo;
         hi[c] = best.hi;
     }

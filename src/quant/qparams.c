@@ -148,31 +148,50 @@ static void compute_float(const struct qspec *s, real lo, real hi,
     *zero_point = -lo / *scale;
 }
 
-/* AIMET 2: the range grows to the grid's (symmetric), then
- * scale = |max - min| / N, offset = rne(min / scale) - lo. */
+/* AIMET's smallest scale for n steps. */
+static real aimet_least(int64_t n)
+{
+    return (real)fmin(0x1p-23, 0.01 / (double)n);
+}
+
+/* AIMET's analyzers: zero joins the range, a range too small for the smallest
+ * scale is widened, a symmetric one spans the whole grid. */
+void qparams_aimet_range(const struct qspec *s, real *lo, real *hi)
+{
+    struct codes c = spec_codes(s);
+    int64_t n = c.hi - c.lo;
+    real least = aimet_least(n);
+    real above = (real)(n / 2), below = (real)(n - n / 2);
+    real delta;
+
+    *lo = *lo < 0 ? *lo : 0;
+    *hi = *hi > 0 ? *hi : 0;
+    if ((*hi - *lo) / c.steps < least) {
+        *lo -= s->symmetric ? least * below : 0;
+        *hi += s->symmetric ? least * above : least * c.steps;
+    }
+    if (!s->symmetric)
+        return;
+    delta = at_least(*hi / (n == 3 ? above + 1 : at_least(above, 1)),
+                     -*lo / below);
+    *lo = -below * delta;
+    *hi = above * delta;
+}
+
+/* AIMET 2: scale = |max - min| / N, offset = rne(min / scale) - lo. */
 static void compute_aimet(const struct qspec *s, real lo, real hi,
                           real *scale, real *zero_point)
 {
     struct codes c = spec_codes(s);
-    int64_t n = c.hi - c.lo;
-    real least = (real)fmin(0x1p-23, 0.01 / (double)n);
-    real mn = lo < 0 ? lo : 0;
-    real mx = hi > 0 ? hi : 0;
-    real above = (real)(n / 2 + (n == 3));
-    real below = (real)(n - n / 2);
 
-    if (s->symmetric) {
-        real delta = at_least(mx / (above > 0 ? above : 1), -mn / below);
-
-        mn = -below * delta;
-        mx = (real)(n / 2) * delta;
-    }
-    *scale = at_least(real_fabs(mx - mn) / c.steps, least);
+    qparams_aimet_range(s, &lo, &hi);
+    *scale = at_least(real_fabs(hi - lo) / c.steps,
+                      aimet_least(c.hi - c.lo));
     if (s->symmetric)
         *zero_point = real_rint((real)(c.lo + c.hi) / 2);
     else
         *zero_point = clamp_code(
-            (double)(-(real_rint(mn / *scale) - (real)c.lo)), &c);
+            (double)(-(real_rint(lo / *scale) - (real)c.lo)), &c);
 }
 
 /* TensorFlow's FakeQuant kernels (Nudge): a zero point between codes goes to

@@ -37,6 +37,8 @@ struct qparams_rule {
 extern const struct qparams_rule qparams_table[];
 extern const int qparams_count;
 const struct qparams_rule *qparams_find(const char *name);
+/* What AIMET's analyzers make of an observed range, before the scale. */
+void qparams_aimet_range(const struct qspec *s, real *lo, real *hi);
 
 #define QSPEC_PARAMS 12
 
