@@ -77,8 +77,9 @@ const char *str_nearest(const char *word, int n,
                         const char *(*get)(const void *ctx, int i),
                         const void *ctx)
 {
-    /* Two edits turn any three letters into any other word of three. */
-    int cap = strlen(word) <= 3 ? 1 : 2;
+    /* Half the letters may be wrong, two at most. */
+    size_t n_word = strlen(word);
+    int cap = n_word >= 4 ? 2 : (int)(n_word / 2);
     const char *best = NULL;
 
     for (int i = 0; i < n && cap >= 0; i++) {
