@@ -4,6 +4,7 @@
 #include <string.h>
 
 const struct backend_row backend_table[] = {
+    {"fast", "oneDNN and fused passes, values in (N,H,W,C)", &backend_fast},
     {"ref", "portable operators, the oracle", &backend_ref},
 };
 const int backend_count =

@@ -2,10 +2,12 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/plan_impl.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/backend.h"
+#include "engine/onednn.h"
 
 const char *const mode_name[MODE_COUNT] = {"float", "fake", "int"};
 const char *const grad_name[GRAD_COUNT] = {"auto", "f32", "bf16"};
@@ -169,12 +171,18 @@ static enum status lower_output_grad(struct plan *p, struct err *e)
         return err_memory(e, "plan");
     p->buf[p->output_grad].pinned = true;
     p->buf[p->output_grad].written = true;
-    if (p->output == p->value[out].out) {
-        p->value[out].grad = p->output_grad;
+    struct value *v = &p->value[out];
+    v->n_part = 1;
+    v->part[0] = p->output_grad;
+    /* The caller's: it stays as it was written. */
+    v->shared[0] = true;
+    if (p->output == v->out)
         return STATUS_OK;
-    }
-    int grad = plan_grad(p, out);
+    int grad = plan_buffer_like(p, v->out);
+    p->buf[grad].pinned = p->opts.keep_values;
     p->buf[grad].written = true;
+    v->part[0] = v->grad = grad;
+    v->shared[0] = false;
     struct copy_spec spec = {out, p->output_grad, grad, false,
                              PHASE_BACKWARD};
     return copy_step(p, &spec, e);
@@ -252,6 +260,7 @@ enum status plan_new(const struct plan_opts *o, struct plan **out,
         return err_memory(e, "plan");
     p->opts = *o;
     p->graph = o->graph;
+    p->threads = omp_get_max_threads();
     p->backend = o->backend ? o->backend : backend_table[0].impl;
     p->opts.backend = p->backend;
     p->scratch = p->output = p->output_grad = -1;
@@ -272,6 +281,7 @@ void plan_free(struct plan *p)
     for (int i = 0; i < p->n_step; i++)
         if (p->step[i]->kind->fini)
             p->step[i]->kind->fini(p->step[i]);
+    dnn_free(p->dnn);
     mem_free(p->memory);
     mem_free(p->buf);
     mem_free(p->step);
@@ -339,7 +349,8 @@ static bool mark_differs(const struct point_mark *m, const struct point *t)
 bool plan_stale(const struct plan *p)
 {
     const struct graph *g = p->graph;
-    if (p->mark_block != g->value_block)
+    if (p->mark_block != g->value_block ||
+        p->threads != omp_get_max_threads())
         return true;
     for (int i = 0; i < g->n_node; i++)
         if (p->node_mark[i] != node_flags(&g->node[i]))

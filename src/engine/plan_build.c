@@ -132,6 +132,42 @@ int plan_in(const struct plan *p, int node, int i)
     return p->value[p->graph->node[node].in[i]].out;
 }
 
+static void add_part(struct value *v, int buffer, bool shared)
+{
+    v->part[v->n_part] = buffer;
+    v->shared[v->n_part] = shared;
+    v->n_part++;
+}
+
+/* The buffer into which readers add: a part of its own. When all parts are
+ * taken, one that belongs to this value alone serves. */
+static int own_part(struct plan *p, int node)
+{
+    struct value *v = &p->value[node];
+    if (v->grad >= 0)
+        return v->grad;
+    for (int i = 0; i < v->n_part && v->n_part == GRAD_PARTS; i++)
+        if (!v->shared[i])
+            return v->grad = v->part[i];
+    v->grad = plan_buffer_like(p, v->out);
+    if (p->out_of_memory)
+        return v->grad;
+    p->buf[v->grad].pinned = p->opts.keep_values;
+    if (v->n_part < GRAD_PARTS) {
+        add_part(v, v->grad, false);
+        return v->grad;
+    }
+    /* All are shared: the first one is copied. */
+    struct copy_spec spec = {node, v->part[0], v->grad, false,
+                             PHASE_BACKWARD};
+    if (copy_step(p, &spec, NULL))
+        p->out_of_memory = true;
+    p->buf[v->grad].written = true;
+    v->part[0] = v->grad;
+    v->shared[0] = false;
+    return v->grad;
+}
+
 /* A gradient buffer's first writer writes it whole; later ones add. */
 static bool claim(struct plan *p, int buffer)
 {
@@ -140,34 +176,97 @@ static bool claim(struct plan *p, int buffer)
     return add;
 }
 
-int plan_in_grad(struct plan *p, int node, int i, bool *add)
+bool plan_in_wanted(const struct plan *p, int node, int i)
+{
+    const struct value *v = &p->value[node];
+    return p->value[p->graph->node[node].in[i]].wants_grad ||
+           (i == 0 && v->q_in && v->q_in->learn);
+}
+
+static int view_grad(struct plan *p, int node)
 {
     struct value *v = &p->value[node];
-    int source = p->graph->node[node].in[i];
+    if (v->view_grad < 0)
+        v->view_grad = plan_buffer_like(p, v->view);
+    return v->view_grad;
+}
+
+static bool has_view(const struct plan *p, int node, int i)
+{
+    return i == 0 && p->value[node].view >= 0;
+}
+
+int plan_in_grad(struct plan *p, int node, int i, bool *add)
+{
     *add = false;
-    if (!p->value[source].wants_grad &&
-        !(i == 0 && v->q_in && v->q_in->learn))
+    if (!plan_in_wanted(p, node, i))
         return -1;
-    int b;
-    if (i == 0 && v->view >= 0) {
-        if (v->view_grad < 0)
-            v->view_grad = plan_buffer_like(p, v->view);
-        b = v->view_grad;
-    } else {
-        b = plan_grad(p, source);
-    }
+    int b = has_view(p, node, i)
+                ? view_grad(p, node)
+                : own_part(p, p->graph->node[node].in[i]);
     *add = claim(p, b);
     return b;
+}
+
+int plan_in_part(struct plan *p, int node, int i, int *sum)
+{
+    *sum = -1;
+    if (!plan_in_wanted(p, node, i))
+        return -1;
+    if (has_view(p, node, i)) {
+        bool add;
+        return plan_in_grad(p, node, i, &add);
+    }
+    int source = p->graph->node[node].in[i];
+    struct value *v = &p->value[source];
+    if (v->n_part < GRAD_PARTS && !p->opts.keep_values) {
+        int b = plan_buffer_like(p, v->out);
+        p->buf[b].written = true;
+        add_part(v, b, false);
+        return b;
+    }
+    bool add;
+    int own = plan_in_grad(p, node, i, &add);
+    if (!add)
+        return own;
+    *sum = own;
+    return plan_buffer_like(p, own);
+}
+
+enum status plan_in_share(struct plan *p, int node, int i, int buffer,
+                          struct err *e)
+{
+    struct value *v = &p->value[p->graph->node[node].in[i]];
+    if (!plan_in_wanted(p, node, i))
+        return STATUS_OK;
+    if (!has_view(p, node, i) && v->n_part < GRAD_PARTS &&
+        !p->opts.keep_values) {
+        add_part(v, buffer, true);
+        return STATUS_OK;
+    }
+    struct copy_spec spec = {node, buffer, -1, false, PHASE_BACKWARD};
+    spec.to = plan_in_grad(p, node, i, &spec.add);
+    return copy_step(p, &spec, e);
 }
 
 int plan_grad(struct plan *p, int node)
 {
     struct value *v = &p->value[node];
-    if (v->grad < 0) {
-        v->grad = plan_buffer_like(p, v->out);
-        p->buf[v->grad].pinned = p->opts.keep_values;
+    if (v->n_part == 1 && !v->shared[0])
+        return v->grad = v->part[0];
+    int own = own_part(p, node);
+    for (int i = 0; i < v->n_part; i++) {
+        if (v->part[i] == own)
+            continue;
+        struct copy_spec spec = {node, v->part[i], own, claim(p, own),
+                                 PHASE_BACKWARD};
+        if (copy_step(p, &spec, NULL))
+            p->out_of_memory = true;
     }
-    return v->grad;
+    v->part[0] = own;
+    v->shared[0] = false;
+    v->n_part = 1;
+    return own;
 }
 
 int plan_raw_grad(struct plan *p, int node)
@@ -184,7 +283,7 @@ void plan_make_value(struct plan *p, int node)
 {
     struct value *v = &p->value[node];
     const struct node *n = &p->graph->node[node];
-    struct shape s = shape_with_batch(&n->shape, p->opts.batch);
+    struct shape s = node_shape(n, p->opts.batch);
     v->raw = plan_buffer(p, DTYPE_F32, &s, p->backend->layout);
     v->out = v->raw;
     /* Backward reads the value before its quantizer; without backward the

@@ -51,6 +51,7 @@ struct step {
 };
 
 struct unit;
+struct dnn;
 
 /* Recomputes an inner value of a fused unit into `out`, in logical layout. */
 typedef enum status (*value_fn)(const struct plan *p, const struct unit *u,
@@ -73,6 +74,10 @@ struct unit {
     void *priv;
 };
 
+/* The gradient of a value is the sum of parts, one from each reader, so that
+ * nothing need be zeroed or added in memory before it is used. */
+#define GRAD_PARTS 3
+
 /* Effective parameters of a node; -1: none. */
 struct node_params {
     int value[OP_MAX_PARAMS]; /* buffers the operator reads */
@@ -85,7 +90,10 @@ struct node_params {
 struct value {
     int raw, out;             /* before and after its quantizer */
     int view, view_grad;      /* the node's own view of input 0 (POINT_IN) */
-    int raw_grad, grad;       /* gradients of raw and out */
+    int raw_grad;             /* gradient of raw */
+    int grad;                 /* gradient of out, one of the parts; or -1 */
+    int part[GRAD_PARTS], n_part;      /* which add up to it */
+    bool shared[GRAD_PARTS];  /* that part belongs to others too */
     int saved;                /* what the operator keeps for backward */
     bool wants_grad;
     struct quantizer *q, *q_in;        /* in force in this mode, or NULL */
@@ -128,6 +136,8 @@ struct plan {
     struct point_mark *mark;
     unsigned char *node_mark;
     real *mark_block;
+    int threads;              /* that the steps were made for */
+    struct dnn *dnn;          /* back end fast; NULL before its first use */
     bool profile, out_of_memory;
 };
 
@@ -149,10 +159,17 @@ const struct shape *plan_shape(const struct plan *p, int buffer);
 
 /* The buffer in which a node finds input i: a view, or the value. */
 int plan_in(const struct plan *p, int node, int i);
-/* Where the gradient of that input goes: -1 when nobody wants it. *add: it
- * holds something already; otherwise the caller writes all of it. */
+/* Where a reader adds the gradient of its input i: -1 when nobody wants it.
+ * *add: it holds something already; otherwise the caller writes all of it. */
 int plan_in_grad(struct plan *p, int node, int i, bool *add);
-/* The gradient buffer of a node's out / raw value, made when first asked. */
+/* The same for a reader that cannot add: a buffer to write all of. When *sum
+ * is not -1 the buffer is to be added into that one afterwards (copy_step). */
+int plan_in_part(struct plan *p, int node, int i, int *sum);
+/* The gradient of input i is that buffer, which stays whole. */
+enum status plan_in_share(struct plan *p, int node, int i, int buffer,
+                          struct err *e);
+bool plan_in_wanted(const struct plan *p, int node, int i);
+/* The whole gradient of a node's value in one buffer; with its raw value. */
 int plan_grad(struct plan *p, int node);
 int plan_raw_grad(struct plan *p, int node);
 /* Makes the buffers raw and, when a quantizer needs it apart, out. */

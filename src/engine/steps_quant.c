@@ -74,8 +74,7 @@ static enum status quant_run(struct plan *p, struct step *s, struct err *e)
 {
     struct quant_step *c = s->priv;
     struct quantizer *q = c->q;
-    bool learns = p->opts.train && q->learn && !q->ready;
-    if (quant_observes(p, q) || learns) {
+    if (quant_observes(p, q)) {
         enum status st = quantizer_observe(q, c->x, c->view, e);
         if (st)
             return err_wrap(e, st, "%s", point_name(p, c->point));
@@ -217,12 +216,15 @@ enum status quant_in_backward(struct plan *p, int node, struct err *e)
     if (!v->q_in || v->view_grad < 0)
         return STATUS_OK;
     int source = p->graph->node[node].in[0];
-    bool wanted = p->value[source].wants_grad;
-    int to = wanted ? plan_grad(p, source) : plan_buffer_like(p, v->view);
-    struct back_spec b = {v->point_in, p->value[source].out, v->view_grad, to,
-                          wanted && p->buf[to].written};
-    if (wanted)
-        p->buf[to].written = true;
+    int grad = v->view_grad, view = v->view;
+    struct back_spec b = {v->point_in, p->value[source].out, grad, -1, false};
+    if (p->value[source].wants_grad) {
+        v->view = -1;        /* from here on input 0 is the source's value */
+        b.dx = plan_in_grad(p, node, 0, &b.add);
+        v->view = view;
+    } else {
+        b.dx = plan_buffer_like(p, view);
+    }
     if (back_step(p, node, &b))
         return err_memory(e, "plan");
     return STATUS_OK;

@@ -90,12 +90,12 @@ static void scale_weights(const struct plan *p, struct weight_prep *w)
     }
 }
 
-/* Observes (weights without a range always get one) and quantizes. */
+/* Observes and quantizes; quantizer_forward gives weights without a range one. */
 static enum status quantize_param(const struct plan *p, struct quantizer *q,
                                   int point, const float *x, float *y,
                                   struct qview v, struct err *e)
 {
-    if (quant_observes(p, q) || !q->ready) {
+    if (quant_observes(p, q)) {
         enum status st = quantizer_observe(q, x, v, e);
         if (st)
             return err_wrap(e, st, "%s", p->graph->point[point].name);

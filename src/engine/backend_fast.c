@@ -1,0 +1,36 @@
+/* Back end fast: oneDNN and fused passes of our own, values in (N,H,W,C).
+ * What has no maker here runs by the operator's own kernel.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "engine/backend.h"
+
+#include <omp.h>
+
+#include "engine/fast.h"
+#include "engine/onednn.h"
+
+struct dnn *plan_dnn(struct plan *p, struct err *e)
+{
+    if (!p->dnn && dnn_new(&p->dnn, e))
+        return NULL;
+    return p->dnn;
+}
+
+static const struct maker *const makers[] = {
+    &maker_input, &maker_conv, &maker_dense, &maker_norm, &maker_add,
+    &maker_act, &maker_op, NULL,
+};
+
+const struct backend backend_fast = {
+    .layout = LAYOUT_NHWC,
+    .maker = makers,
+};
+
+void engine_describe(struct str *out)
+{
+    dnn_describe(out);
+    str_printf(out, "threads: %d\n", omp_get_max_threads());
+    str_add(out, "convolution: oneDNN, float32, (N,H,W,C)\n"
+                 "matrix products: oneDNN sgemm\n"
+                 "batch norm, relu, sums, quantizers: fused passes\n"
+                 "integer and bf16 steps: none\n");
+}

@@ -1,0 +1,16 @@
+/* The makers of back end fast, in the order in which they are tried.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef ENGINE_FAST_H
+#define ENGINE_FAST_H
+
+#include "engine/fast_tail.h"
+
+struct dnn;
+
+/* The plan's oneDNN engine, made when first asked; NULL: failed. */
+struct dnn *plan_dnn(struct plan *p, struct err *e);
+
+extern const struct maker maker_conv, maker_dense, maker_norm, maker_act,
+    maker_add, maker_max_pool, maker_avg_pool, maker_concat, maker_flatten;
+
+#endif

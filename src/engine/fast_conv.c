@@ -1,0 +1,297 @@
+/* Convolution by oneDNN in (N,H,W,C), with what follows it as a tail.
+ *
+ * Weights are kept as (O,I,KH,KW) and brought into each primitive's own
+ * layout when they have changed, that is in every step.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "engine/fast.h"
+
+#include <math.h>
+
+#include "engine/onednn.h"
+
+struct conv_step {
+    struct dnn_conv *conv;    /* or: */
+    struct dnn_reorder *reorder;
+    int x, w, bias, y, from, to;
+};
+
+struct conv_unit {
+    struct tail *tail;
+    struct conv_geom geom;
+    struct dnn_conv *forward; /* its step owns it */
+    int w_forward;            /* weights in its layout */
+};
+
+static enum status conv_bind(struct plan *p, struct step *s, struct err *e)
+{
+    struct conv_step *c = s->priv;
+    void *scratch = plan_scratch_data(p);
+    if (c->reorder)
+        return dnn_reorder_bind(c->reorder, plan_data(p, c->from),
+                                plan_data(p, c->to), scratch, e);
+    const struct dnn_conv_data at = {
+        .x = plan_data(p, c->x),
+        .w = plan_data(p, c->w),
+        .bias = plan_data(p, c->bias),
+        .y = plan_data(p, c->y),
+        .scratch = scratch,
+    };
+    return dnn_conv_bind(c->conv, &at, e);
+}
+
+static enum status conv_run(struct plan *p, struct step *s, struct err *e)
+{
+    (void)p;
+    const struct conv_step *c = s->priv;
+    return dnn_conv_run(c->conv, e);
+}
+
+static enum status reorder_run(struct plan *p, struct step *s, struct err *e)
+{
+    (void)p;
+    const struct conv_step *c = s->priv;
+    return dnn_reorder_run(c->reorder, e);
+}
+
+static void conv_fini(struct step *s)
+{
+    struct conv_step *c = s->priv;
+    dnn_conv_free(c->conv);
+    dnn_reorder_free(c->reorder);
+}
+
+static const struct step_kind conv_kind[] = {
+    [DNN_FORWARD] = {"conv f32 fwd", PHASE_FORWARD, conv_bind, conv_run,
+                     conv_fini},
+    [DNN_BACK_DATA] = {"conv f32 bwd data", PHASE_BACKWARD, conv_bind,
+                       conv_run, conv_fini},
+    [DNN_BACK_WEIGHTS] = {"conv f32 bwd weights", PHASE_BACKWARD, conv_bind,
+                          conv_run, conv_fini},
+};
+
+static const struct step_kind inward_kind = {
+    .name = "weights layout",
+    .phase = PHASE_WEIGHTS,
+    .bind = conv_bind,
+    .run = reorder_run,
+    .fini = conv_fini,
+};
+
+static const struct step_kind outward_kind = {
+    .name = "weights layout",
+    .phase = PHASE_BACKWARD,
+    .bind = conv_bind,
+    .run = reorder_run,
+    .fini = conv_fini,
+};
+
+/* A step with nothing in it yet: what is made next belongs to it. */
+static struct conv_step *step_new(struct plan *p,
+                                  const struct step_kind *kind, int node,
+                                  struct step **out)
+{
+    struct step *s = plan_step(p, kind, node, sizeof(struct conv_step));
+    *out = s;
+    if (!s)
+        return NULL;
+    struct conv_step *c = s->priv;
+    c->x = c->w = c->bias = c->y = c->from = c->to = -1;
+    return c;
+}
+
+static enum status layout_step(struct plan *p, int node,
+                               const struct dnn_conv *conv, int from, int to,
+                               bool inward, struct err *e)
+{
+    struct step *s;
+    struct conv_step *c =
+        step_new(p, inward ? &inward_kind : &outward_kind, node, &s);
+    if (!c)
+        return err_memory(e, "plan");
+    TRY(dnn_reorder_new(p->dnn, conv, inward, &c->reorder, e));
+    c->from = from;
+    c->to = to;
+    plan_scratch(p, dnn_reorder_scratch_bytes(c->reorder));
+    step_touch(p, s, from);
+    step_touch(p, s, to);
+    return STATUS_OK;
+}
+
+static int weight_buffer(struct plan *p, const struct dnn_conv *c)
+{
+    size_t bytes = dnn_conv_weight_bytes(c);
+    return plan_buffer_vector(p, (int64_t)(bytes / sizeof(float)));
+}
+
+struct conv_ends {
+    int x, w, bias, y;
+};
+
+static enum status conv_step(struct plan *p, int node,
+                             const struct dnn_conv_spec *spec,
+                             struct dnn_conv *conv,
+                             const struct conv_ends *at, struct err *e)
+{
+    struct step *s;
+    struct conv_step *c = step_new(p, &conv_kind[spec->dir], node, &s);
+    if (!c) {
+        dnn_conv_free(conv);
+        return err_memory(e, "plan");
+    }
+    c->conv = conv;
+    c->x = at->x;
+    c->w = at->w;
+    c->bias = spec->bias ? at->bias : -1;
+    c->y = at->y;
+    plan_scratch(p, dnn_conv_scratch_bytes(conv));
+    step_touch(p, s, c->x);
+    step_touch(p, s, c->w);
+    step_touch(p, s, c->bias);
+    step_touch(p, s, c->y);
+    s->flops = 2.0 * (double)node_macs(p->graph, &p->graph->node[node]) *
+               (double)p->opts.batch;
+    return STATUS_OK;
+}
+
+static bool conv_fits(struct plan *p, struct unit *u)
+{
+    if (p->graph->node[u->node[0]].op != &op_conv2d)
+        return false;
+    tail_claim(p, u, true);
+    return true;
+}
+
+/* The product's buffer, and the tail that makes the unit's value of it. */
+static struct conv_unit *unit_new(struct plan *p, struct unit *u)
+{
+    struct conv_unit *c = arena_alloc(p->arena, sizeof(*c));
+    if (!c)
+        return NULL;
+    int node = u->node[0];
+    const struct node *n = &p->graph->node[node];
+    c->geom = conv_geom_of(n, plan_shape(p, plan_in(p, node, 0)));
+    struct shape y = node_shape(n, p->opts.batch);
+    struct tail_spec spec = {
+        .src = plan_buffer(p, DTYPE_F32, &y, LAYOUT_NHWC),
+        .src2 = -1,
+    };
+    if (p->out_of_memory)
+        return NULL;
+    c->tail = tail_new(p, u, &spec);
+    u->priv = c;
+    return c->tail ? c : NULL;
+}
+
+static enum status conv_forward_unit(struct plan *p, struct unit *u,
+                                     struct err *e)
+{
+    int node = u->node[0];
+    TRY(quant_in_forward(p, node, e));
+    TRY(weights_forward(p, node, e));
+    struct conv_unit *c = unit_new(p, u);
+    if (!c)
+        return err_memory(e, "plan");
+    if (!plan_dnn(p, e))
+        return STATUS_FAIL;
+    struct tail *t = c->tail;
+    bool absorb = tail_absorb(t);
+    const struct dnn_conv_spec spec = {
+        .geom = c->geom,
+        .dir = DNN_FORWARD,
+        .bias = absorb && t->bias >= 0,
+        .clamp = absorb && (t->lo > -INFINITY || t->hi < INFINITY),
+        .lo = t->lo,
+        .hi = t->hi,
+    };
+    TRY(dnn_conv_new(p->dnn, &spec, &c->forward, e));
+    int w = p->value[node].params.value[0];
+    c->w_forward = weight_buffer(p, c->forward);
+    struct conv_ends at = {plan_in(p, node, 0), c->w_forward, t->bias,
+                           t->src};
+    enum status st = layout_step(p, node, c->forward, w, at.w, true, e);
+    if (st) {
+        dnn_conv_free(c->forward);
+        return st;
+    }
+    TRY(conv_step(p, node, &spec, c->forward, &at, e));
+    return tail_forward(p, t, e);
+}
+
+static enum status back_data(struct plan *p, struct unit *u, struct err *e)
+{
+    struct conv_unit *c = u->priv;
+    int node = u->node[0], sum;
+    int dx = plan_in_part(p, node, 0, &sum);
+    if (dx < 0)
+        return STATUS_OK;
+    const struct dnn_conv_spec spec = {.geom = c->geom, .dir = DNN_BACK_DATA};
+    struct dnn_conv *conv;
+    TRY(dnn_conv_new(p->dnn, &spec, &conv, e));
+    struct conv_ends at = {dx, c->w_forward, -1, c->tail->dx};
+    if (!dnn_conv_same_weights(conv, c->forward)) {
+        at.w = weight_buffer(p, conv);
+        enum status st = layout_step(
+            p, node, conv, p->value[node].params.value[0], at.w, true, e);
+        if (st) {
+            dnn_conv_free(conv);
+            return st;
+        }
+    }
+    TRY(conv_step(p, node, &spec, conv, &at, e));
+    if (sum < 0)
+        return STATUS_OK;
+    struct copy_spec copy = {node, dx, sum, true, PHASE_BACKWARD};
+    return copy_step(p, &copy, e);
+}
+
+static enum status back_weights(struct plan *p, struct unit *u,
+                                struct err *e)
+{
+    struct conv_unit *c = u->priv;
+    int node = u->node[0];
+    const struct dnn_conv_spec spec = {.geom = c->geom,
+                                       .dir = DNN_BACK_WEIGHTS};
+    struct dnn_conv *conv;
+    TRY(dnn_conv_new(p->dnn, &spec, &conv, e));
+    struct conv_ends at = {plan_in(p, node, 0), weight_buffer(p, conv), -1,
+                           c->tail->dx};
+    TRY(conv_step(p, node, &spec, conv, &at, e));
+    return layout_step(p, node, conv, at.w,
+                       p->value[node].params.grad[0], false, e);
+}
+
+static enum status conv_backward_unit(struct plan *p, struct unit *u,
+                                      struct err *e)
+{
+    struct conv_unit *c = u->priv;
+    int node = u->node[0];
+    TRY(tail_backward(p, c->tail, e));
+    TRY(back_data(p, u, e));
+    TRY(back_weights(p, u, e));
+    TRY(weights_backward(p, node, e));
+    return quant_in_backward(p, node, e);
+}
+
+static enum status conv_value(const struct plan *p, const struct unit *u,
+                              int node, float *out, struct err *e)
+{
+    const struct conv_unit *c = u->priv;
+    return tail_value(p, c->tail, node, out, e);
+}
+
+static enum status conv_value_grad(const struct plan *p,
+                                   const struct unit *u, int node,
+                                   float *out, struct err *e)
+{
+    const struct conv_unit *c = u->priv;
+    return tail_value_grad(p, c->tail, node, out, e);
+}
+
+const struct maker maker_conv = {
+    .name = "conv",
+    .fits = conv_fits,
+    .forward = conv_forward_unit,
+    .backward = conv_backward_unit,
+    .value = conv_value,
+    .value_grad = conv_value_grad,
+};
