@@ -106,6 +106,11 @@ void graph_unfuse(struct graph *g);
 /* The batch norm of the group led by `head` (conv or dense), or -1. */
 int graph_group_bn(const struct graph *g, int head);
 
+/* Gives a layer without a bias one of zeros, as folding batch norm needs.
+ * Parameters move to new blocks and points to new indices; plans and slots
+ * made before are stale. On error nothing has changed. */
+enum status graph_add_bias(struct graph *g, int node, struct err *e);
+
 int graph_find(const struct graph *g, const char *name);       /* -1: none */
 int graph_param_find(const struct graph *g, const char *name); /* -1 */
 /* "conv1.w", "relu1.out" (resolves to the group's point), "conv1.weight". */

@@ -476,6 +476,37 @@ static void check_digest(const char *text, size_t step, const char *want)
 }
 
 /* FIPS 180-4's examples, and lengths around the padding's edges. */
+/* Folding batch norm needs a bias where there was none. */
+static void a_layer_can_be_given_a_bias(void **s)
+{
+    (void)s;
+    struct graph *g = NULL;
+    struct rng *r = rng_new(3, RNG_INIT);
+    assert_int_equal(model_make("tfc", r, &g, NULL), STATUS_OK);
+    int fc1 = graph_find(g, "fc1"), before = g->n_param;
+    int w = graph_param_find(g, "fc2.weight");
+    real kept = g->param[w].value[17];
+    struct quantizer *q = (struct quantizer *)&kept;
+    g->point[graph_point_find(g, "fc2.w")].q = q;
+    assert_int_equal(graph_add_bias(g, fc1, NULL), STATUS_OK);
+    assert_int_equal(g->n_param, before + 1);
+    int b = graph_param_find(g, "fc1.bias");
+    assert_true(b >= 0 && b < g->n_learned);
+    assert_int_equal(g->node[fc1].param[1], b);
+    assert_int_equal(g->param[b].count, 64);
+    assert_true(g->param[b].value[63] == 0);
+    assert_true(g->param[graph_param_find(g, "fc2.weight")].value[17] == kept);
+    assert_ptr_equal(g->point[graph_point_find(g, "fc2.w")].q, q);
+    assert_true(graph_point_find(g, "fc1.b") >= 0);
+    /* Once more changes nothing; a layer without weights has none. */
+    assert_int_equal(graph_add_bias(g, fc1, NULL), STATUS_OK);
+    assert_int_equal(g->n_param, before + 1);
+    int relu = graph_find(g, "relu0");
+    assert_int_equal(graph_add_bias(g, relu, NULL), STATUS_ARG);
+    graph_free(g);
+    rng_free(r);
+}
+
 static void sha256_gives_the_published_digests(void **s)
 {
     (void)s;
@@ -521,6 +552,7 @@ int main(void)
         cmocka_unit_test(wrong_flags_change_nothing),
         cmocka_unit_test(a_bag_without_flags_leaves_the_groups),
         cmocka_unit_test(running_out_of_memory_is_reported),
+        cmocka_unit_test(a_layer_can_be_given_a_bias),
         cmocka_unit_test(sha256_gives_the_published_digests),
     };
     gsl_set_error_handler_off();
