@@ -24,6 +24,7 @@ void train_settings_default(struct train_settings *s)
         .quant_lr_factor = 1.0,
         .quant_decay = true,
         .batch = 64,
+        .shuffle = true,
         .bn_fold = FOLD_QAT,
         .grad = GRAD_AUTO,
         .backend = backend_find("fast"),
@@ -47,6 +48,14 @@ static enum status make_streams(struct trainer *t, struct err *e)
     return STATUS_OK;
 }
 
+static void begin_epoch(struct trainer *t)
+{
+    if (t->set.shuffle)
+        batcher_shuffle(&t->feed.batcher, t->stream[RNG_SHUFFLE]);
+    else
+        batcher_rewind(&t->feed.batcher);
+}
+
 static enum status trainer_make(struct trainer *t, struct err *e)
 {
     TRY(feed_check(t->graph, t->data, t->set.loss, e));
@@ -54,7 +63,7 @@ static enum status trainer_make(struct trainer *t, struct err *e)
     TRY(feed_init(&t->feed, t->data, SPLIT_TRAIN, t->set.batch, e));
     TRY(slots_fit(&t->slots, t->set.optimizer, t->graph, e));
     t->feed.batcher.augment = t->set.augment;
-    batcher_shuffle(&t->feed.batcher, t->stream[RNG_SHUFFLE]);
+    begin_epoch(t);
     return STATUS_OK;
 }
 
@@ -125,7 +134,7 @@ void trainer_roll_epoch(struct trainer *t)
     if (left > 1 || (left == 1 && t->feed.batch == 1))
         return;
     t->epoch++;
-    batcher_shuffle(&t->feed.batcher, t->stream[RNG_SHUFFLE]);
+    begin_epoch(t);
 }
 
 double trainer_epoch(const struct trainer *t)

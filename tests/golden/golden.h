@@ -92,6 +92,9 @@ void golden_number(struct golden_case *c, const char *what, double found,
 void golden_quant_torch(struct golden_case *c);
 void golden_observers_torch(struct golden_case *c);
 void golden_quant_torchao(struct golden_case *c);
+void golden_train_float(struct golden_case *c);
 void golden_quant_papers(struct golden_case *c);
+void golden_quant_brevitas(struct golden_case *c);
+void golden_quant_aimet(struct golden_case *c);
 
 #endif
