@@ -1,0 +1,22 @@
+/* The fields of a layer: one table for `list`, predicates, panes and JSON.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef LAB_LAYER_FIELDS_H
+#define LAB_LAYER_FIELDS_H
+
+#include "lab/expr.h"
+
+struct layer_field {
+    const char *name, *title, *unit, *help;
+    bool standard;            /* a column of a plain `list` */
+    /* How it is shown; "" when the layer has none. */
+    void (*text)(const struct layer_view *v, struct str *out);
+    /* Its number (NaN: none), for sorting, predicates, JSON; NULL: text. */
+    double (*num)(const struct layer_view *v);
+};
+extern const struct layer_field layer_field_table[];
+extern const int layer_field_count;
+const struct layer_field *layer_field_find(const char *name);
+bool layer_field_value(const struct layer_view *v, const char *name,
+                       struct value *out);
+
+#endif
