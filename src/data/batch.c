@@ -9,9 +9,9 @@
 #include "base/arena.h"
 #include "data/source.h"
 
-#define LEVELS 256
-/* Below this many values a second thread costs more than it brings. */
-#define PARALLEL_VALUES 16384
+/* Below this many values (some tens of microseconds) waking a second thread
+ * costs more than it brings. */
+#define PARALLEL_VALUES ((int64_t)1 << 17)
 
 struct sample_move {
     int dx, dy;               /* right and down, pixels */
@@ -23,35 +23,56 @@ struct filling {
     const struct dataset *d;
     const struct samples *block;
     enum layout layout;
-    bool moved;
-    float (*table)[LEVELS];   /* [channel][byte]: normalised; NULL for f32 */
+    bool moved, bytes;
     int64_t channels, inner;  /* of the normalisation */
     float *x;
     int32_t *y;
     float *t;
 };
 
-static float normalise(const struct dataset *d, int64_t channel, float raw)
+/* y = (x * scale - mean) * inv_std */
+struct affine {
+    float scale, mean, inv_std;
+};
+
+static struct affine affine_of(const struct dataset *d, int64_t channel)
 {
-    float v = raw * d->scale;
-    return d->n_norm ? (v - d->mean[channel]) * d->inv_std[channel] : v;
+    bool on = d->n_norm > 0;
+    return (struct affine){
+        .scale = d->scale,
+        .mean = on ? d->mean[channel] : 0.0f,
+        .inv_std = on ? d->inv_std[channel] : 1.0f,
+    };
+}
+
+static void fill_bytes(const uint8_t *src, float *dst, int64_t n,
+                       struct affine a)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = ((float)src[i] * a.scale - a.mean) * a.inv_std;
 }
 
 /* n values, dst `to` floats apart, src `step` bytes or floats apart. */
 static void fill_row(const struct filling *f, int64_t channel,
-                     const void *block, int64_t from, int64_t step, float *dst,
-                     int64_t to, int64_t n)
+                     int64_t from, int64_t step, float *dst, int64_t to,
+                     int64_t n)
 {
-    if (f->table) {
-        const uint8_t *src = (const uint8_t *)block + from;
-        const float *table = f->table[channel];
+    struct affine a = affine_of(f->d, channel);
+    if (f->bytes) {
+        const uint8_t *src = (const uint8_t *)f->block->x.data + from;
+        if (step == 1 && to == 1) {
+            fill_bytes(src, dst, n, a);
+            return;
+        }
         for (int64_t i = 0; i < n; i++)
-            dst[i * to] = table[src[i * step]];
+            dst[i * to] =
+                ((float)src[i * step] * a.scale - a.mean) * a.inv_std;
         return;
     }
-    const float *src = (const float *)block + from;
+    const float *src = (const float *)f->block->x.data + from;
     for (int64_t i = 0; i < n; i++)
-        dst[i * to] = normalise(f->d, channel, src[i * step]);
+        dst[i * to] = (src[i * step] * a.scale - a.mean) * a.inv_std;
 }
 
 /* A sample that is not moved and keeps its order in memory. */
@@ -59,8 +80,8 @@ static void fill_plain(const struct filling *f, int64_t row, float *x)
 {
     int64_t count = f->channels * f->inner;
     for (int64_t c = 0; c < f->channels; c++)
-        fill_row(f, c, f->block->x.data, row * count + c * f->inner, 1,
-                 x + c * f->inner, 1, f->inner);
+        fill_row(f, c, row * count + c * f->inner, 1, x + c * f->inner, 1,
+                 f->inner);
 }
 
 /* One channel of an image, moved, (H,W) of either layout. */
@@ -74,7 +95,8 @@ static void fill_channel(const struct filling *f, int64_t row, int64_t c,
     int64_t norm = f->channels > 1 ? c : 0;
     int64_t left = m->dx > 0 ? m->dx : 0, right = m->dx < 0 ? w + m->dx : w;
     float *plane = x + (last ? c : c * h * w);
-    float zero = normalise(f->d, norm, 0.0f);
+    struct affine a = affine_of(f->d, norm);
+    float zero = (0.0f * a.scale - a.mean) * a.inv_std;
     for (int64_t i = 0; i < h; i++) {
         float *out = plane + i * line;
         int64_t from = i - m->dy;
@@ -89,8 +111,8 @@ static void fill_channel(const struct filling *f, int64_t row, int64_t c,
         int64_t start = first - m->dx;
         int64_t at = ((row * channels + c) * h + from) * w +
                      (m->flip ? w - 1 - start : start);
-        fill_row(f, norm, f->block->x.data, at, m->flip ? -1 : 1,
-                 out + first * to, to, end - first);
+        fill_row(f, norm, at, m->flip ? -1 : 1, out + first * to, to,
+                 end - first);
     }
 }
 
@@ -185,7 +207,6 @@ int64_t batcher_next(struct batcher *b, float *x, int32_t *y, float *t,
     int64_t n = left < b->batch ? left : b->batch;
     if (n <= 0)
         return 0;
-    float table[16][LEVELS];
     int64_t channels = d->n_norm ? d->n_norm : 1;
     int64_t count = shape_count(&d->sample);
     struct filling f = {
@@ -193,17 +214,12 @@ int64_t batcher_next(struct batcher *b, float *x, int32_t *y, float *t,
         .channels = channels, .inner = count / channels,
         .x = x, .y = y, .t = t,
     };
+    f.bytes = f.block->x.type == DTYPE_U8;
     f.moved = r && d->image && (b->augment.flip || b->augment.shift > 0);
     if (f.moved)
         draw_moves(b, n, r);
     else
         memset(b->move, 0, (size_t)n * sizeof *b->move);
-    if (f.block->x.type == DTYPE_U8) {
-        for (int64_t c = 0; c < channels; c++)
-            for (int v = 0; v < LEVELS; v++)
-                table[c][v] = normalise(d, c, (float)v);
-        f.table = table;
-    }
     const uint32_t *row = b->index + b->position;
 #pragma omp parallel for if (n * count > PARALLEL_VALUES)
     for (int64_t i = 0; i < n; i++)

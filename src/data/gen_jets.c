@@ -22,11 +22,11 @@ struct jet_kind {
 static const char *const jet_names[] = { "gluon", "quark", "w", "z", "top" };
 
 static const struct jet_kind jets_kinds[] = {
-    { .mass = 42, .constituents = 62, .prongs = 1, .radiation = 1.30 },
+    { .mass = 42, .constituents = 56, .prongs = 1, .radiation = 1.30 },
     { .mass = 26, .constituents = 41, .prongs = 1, .radiation = 0.85 },
-    { .mass = 80.4, .mass_width = 5, .constituents = 42, .prongs = 2,
+    { .mass = 80.4, .mass_width = 7, .constituents = 42, .prongs = 2,
       .radiation = 0.75 },
-    { .mass = 91.2, .mass_width = 5.5, .constituents = 44, .prongs = 2,
+    { .mass = 91.2, .mass_width = 7.5, .constituents = 44, .prongs = 2,
       .radiation = 0.78 },
     { .mass = 173, .mass_width = 14, .constituents = 61, .prongs = 3,
       .radiation = 1.0 },
@@ -40,8 +40,8 @@ struct jet {
 static void draw_truth(struct rng *r, const struct jet_kind *k,
                        struct jet *j)
 {
-    /* One jet in eight loses a prong outside its cone or gains one. */
-    double lost = rng_uniform(r) < 0.125 ? 1 : 0;
+    /* One jet in five loses a prong outside its cone or gains one. */
+    double lost = rng_uniform(r) < 0.2 ? 1 : 0;
     j->prongs = k->prongs > 1 ? k->prongs - lost : k->prongs + lost;
     bool resonance = k->mass_width > 0 && lost == 0;
     double scale = k->mass_width > 0 ? 0.5 * k->mass : k->mass;
@@ -50,7 +50,7 @@ static void draw_truth(struct rng *r, const struct jet_kind *k,
     j->mass = fmax(j->mass, 1);
     j->radiation = k->radiation * exp(0.25 * rng_normal(r));
     double mean = k->constituents * exp(0.2 * log(j->radiation) +
-                                        0.12 * rng_normal(r));
+                                        0.2 * rng_normal(r));
     j->count = fmax(3, (double)rng_poisson(r, mean));
     j->asymmetry = 0.5 * rng_uniform(r);     /* energy of the softer prong */
 }

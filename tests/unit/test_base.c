@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "common/temp_folder.h"
 
 /* ---- errors ---- */
 
@@ -421,33 +422,10 @@ static void a_shuffle_is_a_permutation(void **state)
 
 /* ---- files ---- */
 
-struct folder {
-    char dir[64], path[128];
-};
-
-static int make_folder(void **state)
-{
-    struct folder *f = calloc(1, sizeof *f);
-    strcpy(f->dir, "/tmp/qatlab-base-XXXXXX");
-    if (!mkdtemp(f->dir))
-        return -1;
-    snprintf(f->path, sizeof f->path, "%s/file", f->dir);
-    *state = f;
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    struct folder *f = *state;
-    unlink(f->path);
-    int rc = rmdir(f->dir);     /* fails when a temporary file was left */
-    free(f);
-    return rc;
-}
-
 static void a_written_file_reads_back(void **state)
 {
-    struct folder *f = *state;
+    struct temp_folder *f = *state;
+    temp_path(f, "file");
     struct err e = { 0 };
     struct bytes b = { 0 };
     assert_int_equal(file_write_atomic(f->path, "first", 5, &e), STATUS_OK);
@@ -464,7 +442,8 @@ static void a_written_file_reads_back(void **state)
 
 static void unreadable_files_are_named_with_the_reason(void **state)
 {
-    struct folder *f = *state;
+    struct temp_folder *f = *state;
+    temp_path(f, "file");
     struct err e = { 0 };
     struct bytes b = { 0 };
     assert_int_equal(file_read(f->path, 9, &b, &e), STATUS_IO);
@@ -482,7 +461,8 @@ static void unreadable_files_are_named_with_the_reason(void **state)
 
 static void an_unwritable_place_is_an_error_and_leaves_nothing(void **state)
 {
-    struct folder *f = *state;
+    struct temp_folder *f = *state;
+    temp_path(f, "file");
     struct err e = { 0 };
     assert_int_equal(file_write_atomic(f->dir, "x", 1, &e), STATUS_IO);
     char deep[200];
@@ -504,7 +484,8 @@ static size_t write_gz(const char *path, const char *mode, const void *data,
 
 static void gzip_is_inflated_members_in_a_row_too(void **state)
 {
-    struct folder *f = *state;
+    struct temp_folder *f = *state;
+    temp_path(f, "file");
     struct err e = { 0 };
     struct bytes b = { 0 };
     static unsigned char data[100000];
@@ -525,7 +506,8 @@ static void gzip_is_inflated_members_in_a_row_too(void **state)
 
 static void damaged_gzip_is_refused_at_every_length(void **state)
 {
-    struct folder *f = *state;
+    struct temp_folder *f = *state;
+    temp_path(f, "file");
     struct err e = { 0 };
     struct bytes b = { 0 }, whole = { 0 };
     unsigned char data[3000];
@@ -546,7 +528,8 @@ static void damaged_gzip_is_refused_at_every_length(void **state)
 
 static void inflated_data_beyond_the_cap_are_refused(void **state)
 {
-    struct folder *f = *state;
+    struct temp_folder *f = *state;
+    temp_path(f, "file");
     struct err e = { 0 };
     struct bytes b = { 0 };
     static unsigned char zeros[200000];
@@ -587,7 +570,7 @@ static void the_processor_is_described_consistently(void **state)
 }
 
 #define IN_FOLDER(test) \
-    cmocka_unit_test_setup_teardown(test, make_folder, drop_folder)
+    cmocka_unit_test_setup_teardown(test, temp_folder_make, temp_folder_drop)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_error_carries_status_and_text),
