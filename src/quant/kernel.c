@@ -66,13 +66,14 @@ void view_sum(struct qview v, sum_fn fn, done_fn done, void *ctx)
     }
 }
 
-double block_sum(const real *v, int64_t n)
+QUANT_CLONES double block_sum(const real *v, int64_t n)
 {
     double lane[LANES] = {0};
     double sum = 0;
     int64_t i = 0;
 
     for (; i + LANES <= n; i += LANES)
+#pragma omp simd
         for (int l = 0; l < LANES; l++)
             lane[l] += (double)v[i + l];
     for (; i < n; i++)
@@ -80,4 +81,68 @@ double block_sum(const real *v, int64_t n)
     for (int l = 0; l < LANES; l++)
         sum += lane[l];
     return sum;
+}
+
+QUANT_CLONES double block_dot(const real *a, const real *b, int64_t n)
+{
+    double lane[LANES] = {0};
+    double sum = 0;
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+#pragma omp simd
+        for (int l = 0; l < LANES; l++)
+            lane[l] += (double)(a[i + l] * b[i + l]);
+    for (; i < n; i++)
+        sum += (double)(a[i] * b[i]);
+    for (int l = 0; l < LANES; l++)
+        sum += lane[l];
+    return sum;
+}
+
+QUANT_CLONES void block_inside(const real *v, real lo, real hi, real *mask,
+                               int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        int in = (v[i] >= lo) & (v[i] <= hi);
+
+        mask[i] = in ? REAL(1.0) : REAL(0.0);
+    }
+}
+
+QUANT_CLONES void block_between(const real *v, real lo, real hi, real *mask,
+                                int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        int in = (v[i] > lo) & (v[i] < hi);
+
+        mask[i] = in ? REAL(1.0) : REAL(0.0);
+    }
+}
+
+QUANT_CLONES static void choose_or_zero(const real *mask, const real *a,
+                                        real *out, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = mask[i] > 0 ? a[i] : 0;
+}
+
+QUANT_CLONES static void choose(const real *mask, const real *a,
+                                const real *b, real *out, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = mask[i] > 0 ? a[i] : b[i];
+}
+
+void block_choose(const real *mask, const real *a, const real *b, real *out,
+                  int64_t n)
+{
+    if (b)
+        choose(mask, a, b, out, n);
+    else
+        choose_or_zero(mask, a, out, n);
 }

@@ -11,8 +11,12 @@
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define QUANT_CLONES \
     __attribute__((target_clones("avx512f", "avx2", "default")))
+/* For loops with real_fma, which avx2 alone does not have. */
+#define QUANT_CLONES_FMA \
+    __attribute__((target_clones("avx512f", "fma", "default")))
 #else
 #define QUANT_CLONES
+#define QUANT_CLONES_FMA
 #endif
 
 /* Elements a loop handles between two looks at a table: fits the first-level
@@ -41,7 +45,18 @@ typedef void (*sum_fn)(void *ctx, int64_t channel, int64_t at, int64_t n,
 typedef void (*done_fn)(void *ctx, int64_t channel, const double *sum);
 void view_sum(struct qview v, sum_fn fn, done_fn done, void *ctx);
 
-/* Sum of n reals in a fixed order, in double. */
+/* Sum of n reals, and of n products of reals, in a fixed order, in double. */
 double block_sum(const real *v, int64_t n);
+double block_dot(const real *a, const real *b, int64_t n);
+
+/* Small passes over at most a block, for kinds to put together. A condition
+ * that another one depends on, or a product with a choice, keeps gcc from
+ * using vectors: so each has a pass of its own. */
+/* 1 where lo <= v <= hi (closed) or lo < v < hi, else 0. */
+void block_inside(const real *v, real lo, real hi, real *mask, int64_t n);
+void block_between(const real *v, real lo, real hi, real *mask, int64_t n);
+/* out = mask > 0 ? a : b; b NULL: 0. out may be a, b or mask. */
+void block_choose(const real *mask, const real *a, const real *b, real *out,
+                  int64_t n);
 
 #endif

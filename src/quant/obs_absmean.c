@@ -44,6 +44,13 @@ struct call {
     int64_t per_channel;
 };
 
+QUANT_CLONES static void magnitudes(const real *x, real *v, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_fabs(x[i]);
+}
+
 static void piece(void *ctx, int64_t channel, int64_t at, int64_t n,
                   double *sum)
 {
@@ -54,8 +61,7 @@ static void piece(void *ctx, int64_t channel, int64_t at, int64_t n,
         real v[QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
-        for (int64_t j = 0; j < m; j++)
-            v[j] = real_fabs(c->x[at + i + j]);
+        magnitudes(c->x + at + i, v, m);
         sum[0] += block_sum(v, m);
     }
 }

@@ -12,7 +12,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "quant/uniform.h"
 
-enum { LEARNABLE_GSCALE, LEARNABLE_FORWARD };
+enum { LEARNABLE_GSCALE, LEARNABLE_SAME };
 
 static const struct qrow settings[] = {
     {"gscale", 1, 0, 1, "1: gradients times 1/sqrt(N*hi); 0: as they are"},
@@ -73,7 +73,7 @@ static real back_zero(const struct quantizer *q, int64_t channel)
     real z = q->learned[q->channels + channel];
 
     if (q->channels > 1 || q->spec.grain != GRAIN_TENSOR ||
-        q->spec.param[LEARNABLE_FORWARD] != 0)
+        q->spec.param[LEARNABLE_SAME] != 0)
         return q->zero_point[channel];
     return real_trunc(clamp(q, z + REAL(0.5)));
 }
@@ -85,64 +85,84 @@ struct call {
     double factor;
 };
 
-/* same: the code as in the forward; else torch's backward kernel. */
-static inline __attribute__((always_inline)) void
-terms(const struct grid *g, const struct call *at, real *term, int64_t n,
-      bool same)
+/* torch's backward kernel, and the forward's arithmetic. */
+QUANT_CLONES_FMA static void codes_torch(const struct grid *g, const real *x,
+                                         real *code, int64_t n)
 {
-    const real *x = at->x, *dy = at->dy;
-    real *dx = at->dx;
-    real *ds = term, *dz = term + QUANT_BLOCK;
+    real inv = g->inv, z = g->zero_point;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        code[i] = real_rint(real_fma(x[i], inv, z));
+}
+
+QUANT_CLONES static void codes_same(const struct grid *g, const real *x,
+                                    real *code, int64_t n)
+{
+    real inv = g->inv, z = g->zero_point;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        code[i] = real_rint(x[i] * inv) + z;
+}
+
+/* term: of the scale's gradient, inside the range; end: outside. */
+QUANT_CLONES_FMA static void terms(const struct grid *g, const real *x,
+                                   const real *code, real *term, real *end,
+                                   int64_t n)
+{
     real s = g->scale, inv = g->inv, z = g->zero_point;
-    real lo = g->lo, hi = g->hi;
+    real below = g->lo - z, above = g->hi - z, top = g->hi;
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real d = dy[i];
-        real c = same ? real_rint(x[i] * inv) + z
-                      : real_rint(real_fma(x[i], inv, z));
-        bool in = c >= lo && c <= hi;
-        real end = (c > hi ? hi : lo) - z;
-        real inside = real_fma(c - z, s, -x[i]) * inv;
-
-        ds[i] = d * (in ? inside : end);
-        dz[i] = in ? 0 : -d * s;
-        dx[i] = d * (in ? REAL(1.0) : REAL(0.0));
+        term[i] = real_fma(code[i] - z, s, -x[i]) * inv;
+        end[i] = code[i] > top ? above : below;
     }
 }
 
-QUANT_CLONES static void block_torch(const struct grid *g,
-                                     const struct call *at, real *term,
-                                     int64_t n)
+/* What every element outside adds to the zero point's gradient. */
+QUANT_CLONES static void outside(real scale, const real *inside, real *out,
+                                 int64_t n)
 {
-    terms(g, at, term, n, false);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (inside[i] - 1) * scale;
 }
 
-QUANT_CLONES static void block_same(const struct grid *g,
-                                    const struct call *at, real *term,
-                                    int64_t n)
+static void backward_block(const struct grid *g, const struct call *c,
+                           int64_t n, double *sum)
 {
-    terms(g, at, term, n, true);
+    bool same = c->q->spec.param[LEARNABLE_SAME] != 0;
+    real code[QUANT_BLOCK], term[QUANT_BLOCK], end[QUANT_BLOCK];
+
+    (same ? codes_same : codes_torch)(g, c->x, code, n);
+    terms(g, c->x, code, term, end, n);
+    block_inside(code, g->lo, g->hi, code, n);
+    block_choose(code, term, end, term, n);
+    sum[0] += block_dot(term, c->dy, n);
+    outside(g->scale, code, end, n);
+    sum[1] += block_dot(end, c->dy, n);
+    block_choose(code, c->dy, NULL, c->dx, n);
 }
 
 static void backward_piece(void *ctx, int64_t channel, int64_t at,
                            int64_t n, double *sum)
 {
-    const struct call *c = ctx;
-    bool same = c->q->spec.param[LEARNABLE_FORWARD] != 0;
+    struct call c = *(const struct call *)ctx;
     struct grid g;
 
-    grid_init(&g, c->q, channel, false);
-    g.zero_point = back_zero(c->q, channel);
+    grid_init(&g, c.q, channel, false);
+    g.zero_point = back_zero(c.q, channel);
+    c.x += at;
+    c.dy += at;
+    c.dx += at;
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real term[2 * QUANT_BLOCK];
-        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-        struct call b = {.x = c->x + at + i, .dy = c->dy + at + i,
-                         .dx = c->dx + at + i};
-
-        (same ? block_same : block_torch)(&g, &b, term, m);
-        sum[0] += block_sum(term, m);
-        sum[1] += block_sum(term + QUANT_BLOCK, m);
+        backward_block(&g, &c, n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK,
+                       sum);
+        c.x += QUANT_BLOCK;
+        c.dy += QUANT_BLOCK;
+        c.dx += QUANT_BLOCK;
     }
 }
 

@@ -71,24 +71,19 @@ struct call {
     double factor;
 };
 
-/* term: what dy is multiplied by in the step's gradient. */
-QUANT_CLONES static void block(const struct grid *g, const real *x,
-                               const real *dy, real *dx, real *term,
-                               int64_t n)
+/* r = x / s, term = rne(r) - r, end: the end on r's side. */
+QUANT_CLONES static void ratios(const struct grid *g, const real *x, real *r,
+                                real *term, real *end, int64_t n)
 {
     real s = g->scale, lo = g->lo, hi = g->hi;
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real r = x[i] / s;
-        real t = real_rint(r) - r;
-        bool in = r > lo && r < hi;
-        real d = dy[i];
+        real v = x[i] / s;
 
-        t = r <= lo ? lo : t;
-        t = r >= hi ? hi : t;
-        term[i] = d * t;
-        dx[i] = in ? d : 0;
+        r[i] = v;
+        term[i] = real_rint(v) - v;
+        end[i] = v <= lo ? lo : hi;
     }
 }
 
@@ -100,11 +95,15 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at,
 
     grid_init(&g, c->q, channel, false);
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real term[QUANT_BLOCK];
+        real r[QUANT_BLOCK], term[QUANT_BLOCK], end[QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+        const real *dy = c->dy + at + i;
 
-        block(&g, c->x + at + i, c->dy + at + i, c->dx + at + i, term, m);
-        sum[0] += block_sum(term, m);
+        ratios(&g, c->x + at + i, r, term, end, m);
+        block_between(r, g.lo, g.hi, r, m);
+        block_choose(r, term, end, term, m);
+        sum[0] += block_dot(term, dy, m);
+        block_choose(r, dy, NULL, c->dx + at + i, m);
     }
 }
 

@@ -6,6 +6,8 @@
  * small passes. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "quant/uniform.h"
 
+#include <string.h>
+
 #include <math.h>
 
 /* Codes are converted to 64-bit integers in the packages; what does not fit
@@ -93,27 +95,32 @@ void round_block(enum rounding r, struct rng *rng, real *v, int64_t n)
     rounding_table[r](v, n, rng);
 }
 
-/* The hot loops. divide is a constant at each call. */
+/* The hot loops; divide and first are constants at each call. Conditions are
+ * joined by & so that they become masks. Clamping first, as LSQ has it, is
+ * the same as last for half to even between integer ends, but for values
+ * beyond 64 bits; masks need no limit either. */
 static inline __attribute__((always_inline)) real
-code_of(real x, const struct grid *g, bool divide)
+code_of(real x, const struct grid *g, bool divide, bool first)
 {
     real v = real_rint(divide ? x / g->scale : x * g->inv) + g->zero_point;
 
+    if (first)
+        return v;
     return v < CODE_LIMIT ? v : -CODE_LIMIT;
 }
 
 static inline __attribute__((always_inline)) void
 hot_forward(const struct grid *gp, const real *x, real *y, int64_t n,
-            bool divide)
+            bool divide, bool first)
 {
     const struct grid g = *gp;
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real v = code_of(x[i], &g, divide);
+        real v = code_of(x[i], &g, divide, first);
 
-        v = v < g.lo ? g.lo : v;
-        v = v > g.hi ? g.hi : v;
+        v = v > g.lo ? v : g.lo;
+        v = v < g.hi ? v : g.hi;
         y[i] = (v - g.zero_point) * g.scale;
     }
 }
@@ -126,23 +133,45 @@ hot_backward(const struct grid *gp, const real *x, const real *dy, real *dx,
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real v = code_of(x[i], &g, divide);
+        real v = code_of(x[i], &g, divide, true);
+        int in = (v >= g.lo) & (v <= g.hi);
 
-        dx[i] = dy[i] * (v >= g.lo && v <= g.hi ? REAL(1.0) : REAL(0.0));
+        dx[i] = in ? dy[i] : 0;
     }
 }
+
+typedef void (*hot_forward_fn)(const struct grid *g, const real *x, real *y,
+                               int64_t n);
 
 QUANT_CLONES static void forward_mul(const struct grid *g, const real *x,
                                      real *y, int64_t n)
 {
-    hot_forward(g, x, y, n, false);
+    hot_forward(g, x, y, n, false, false);
 }
 
 QUANT_CLONES static void forward_div(const struct grid *g, const real *x,
                                      real *y, int64_t n)
 {
-    hot_forward(g, x, y, n, true);
+    hot_forward(g, x, y, n, true, false);
 }
+
+QUANT_CLONES static void forward_mul_first(const struct grid *g,
+                                           const real *x, real *y, int64_t n)
+{
+    hot_forward(g, x, y, n, false, true);
+}
+
+QUANT_CLONES static void forward_div_first(const struct grid *g,
+                                           const real *x, real *y, int64_t n)
+{
+    hot_forward(g, x, y, n, true, true);
+}
+
+/* By divide, by clamp_first. */
+static const hot_forward_fn hot_forwards[2][2] = {
+    {forward_mul, forward_mul_first},
+    {forward_div, forward_div_first},
+};
 
 QUANT_CLONES static void backward_mul(const struct grid *g, const real *x,
                                       const real *dy, real *dx, int64_t n)
@@ -156,20 +185,24 @@ QUANT_CLONES static void backward_div(const struct grid *g, const real *x,
     hot_backward(g, x, dy, dx, n, true);
 }
 
-/* v = x / s or x * inv, with the zero point when it comes before rounding. A
- * real-valued zero point is one fused multiply-add, as in torch. */
-QUANT_CLONES static void ratios(const struct grid *g, const real *x, real *v,
-                                int64_t n)
+/* A real-valued zero point is one fused multiply-add, as in torch. */
+QUANT_CLONES_FMA static void ratios_float(const struct grid *g,
+                                          const real *x, real *v, int64_t n)
 {
-    const struct qspec *s = g->spec;
-    real inv = g->inv, scale = g->scale;
-    real z = s->zp_before ? g->zero_point : 0;
+    real inv = g->inv, z = g->zero_point;
 
-    if (s->float_zp) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            v[i] = real_fma(x[i], inv, z);
-    } else if (s->divide) {
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_fma(x[i], inv, z);
+}
+
+QUANT_CLONES static void ratios_int(const struct grid *g, const real *x,
+                                    real *v, int64_t n)
+{
+    real inv = g->inv, scale = g->scale;
+    real z = g->spec->zp_before ? g->zero_point : 0;
+
+    if (g->spec->divide) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
             v[i] = x[i] / scale + z;
@@ -178,6 +211,12 @@ QUANT_CLONES static void ratios(const struct grid *g, const real *x, real *v,
         for (int64_t i = 0; i < n; i++)
             v[i] = x[i] * inv + z;
     }
+}
+
+/* v = x / s or x * inv, with the zero point when it comes before rounding. */
+static void ratios(const struct grid *g, const real *x, real *v, int64_t n)
+{
+    (g->spec->float_zp ? ratios_float : ratios_int)(g, x, v, n);
 }
 
 QUANT_CLONES static void clamp(real lo, real hi, real *v, int64_t n)
@@ -244,15 +283,12 @@ static void masks(const struct grid *g, const real *x, real *m, int64_t n)
     } else {
         grid_codes(g, x, m, n);
     }
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        m[i] = m[i] >= lo && m[i] <= hi ? REAL(1.0) : REAL(0.0);
+    block_inside(m, lo, hi, m, n);
 }
 
 static bool is_hot(const struct qspec *s, enum rounding r)
 {
-    return r == ROUND_HALF_EVEN && !s->zp_before && !s->clamp_first &&
-           !s->float_zp;
+    return r == ROUND_HALF_EVEN && !s->zp_before && !s->float_zp;
 }
 
 void grid_init(struct grid *g, const struct quantizer *q, int64_t channel,
@@ -289,8 +325,8 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 
     grid_init(&g, c->cq, channel, c->train);
     if (is_hot(g.spec, g.rounding)) {
-        (g.spec->divide ? forward_div : forward_mul)(&g, c->x + at,
-                                                     c->y + at, n);
+        hot_forwards[g.spec->divide][g.spec->clamp_first](
+            &g, c->x + at, c->y + at, n);
         return;
     }
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
@@ -300,8 +336,7 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
         grid_codes(&g, c->x + at + i, v, m);
         clamp(g.lo, g.hi, v, m);
         grid_values(&g, v, m);
-        for (int64_t j = 0; j < m; j++)
-            c->y[at + i + j] = v[j];
+        memcpy(c->y + at + i, v, (size_t)m * sizeof v[0]);
     }
 }
 
@@ -311,7 +346,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     struct grid g;
 
     grid_init(&g, c->cq, channel, false);
-    if (is_hot(g.spec, g.rounding)) {
+    if (is_hot(g.spec, g.rounding) && !g.spec->clamp_first) {
         (g.spec->divide ? backward_div : backward_mul)(
             &g, c->x + at, c->dy + at, c->dx + at, n);
         return;
@@ -321,8 +356,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         masks(&g, c->x + at + i, m, k);
-        for (int64_t j = 0; j < k; j++)
-            c->dx[at + i + j] = c->dy[at + i + j] * m[j];
+        block_choose(m, c->dy + at + i, NULL, c->dx + at + i, k);
     }
 }
 
