@@ -93,6 +93,7 @@ void golden_quant_torch(struct golden_case *c);
 void golden_observers_torch(struct golden_case *c);
 void golden_quant_torchao(struct golden_case *c);
 void golden_train_float(struct golden_case *c);
+void golden_train_qat(struct golden_case *c);
 void golden_quant_papers(struct golden_case *c);
 void golden_quant_brevitas(struct golden_case *c);
 void golden_quant_aimet(struct golden_case *c);

@@ -14,6 +14,7 @@ const struct golden_suite golden_suites[] = {
     {"quant-brevitas", golden_quant_brevitas, NULL},
     {"quant-aimet", golden_quant_aimet, NULL},
     {"train-float", golden_train_float, NULL},
+    {"train-qat", golden_train_qat, NULL},
     {"fixed-ap", NULL, HLS},
     {"hls4ml", NULL, HLS},
     {"ksum-sweep", NULL, HLS},
