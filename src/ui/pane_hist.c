@@ -1,0 +1,387 @@
+/* The histogram pane: weights, activations, quantization error or gradients
+ * of the layer under the cursor, against clip range and grid.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "ui/pane.h"
+
+/* Grid ticks are drawn up to this many levels: a column each at most. */
+enum { MAX_TICKS = 33, EDGE = 1 };
+
+static const struct what {
+    const char *name;
+    enum hist_what what;
+} whats[] = {
+    { "weight", HIST_WEIGHT },
+    { "act", HIST_ACTIVATION },
+    { "error", HIST_ERROR },
+    { "grad", HIST_GRADIENT },
+};
+enum { WHATS = sizeof whats / sizeof whats[0] };
+
+struct hist_state {
+    int what;
+    bool log, valid, known;
+    struct hist_view view;
+    char message[512];        /* why there is nothing to show */
+    int columns;              /* of the last drawing: bins to ask for */
+    int asked_what, asked_node, asked_bins;
+    struct lab_generation gen;
+    struct pacer pacer;
+};
+
+/* ---- update ---- */
+
+static bool update(struct pane *p, const struct pane_env *env)
+{
+    struct hist_state *s = p->state;
+    const struct ui_layer *l = ui_model_cursor(env->model);
+    int node = l ? l->view.node : -1;
+    int bins = s->columns < 8 ? 8 : s->columns;
+    bool other = !s->known || s->asked_what != s->what ||
+                 s->asked_node != node || s->asked_bins != bins;
+    bool moved = memcmp(&s->gen, &env->model->gen, sizeof s->gen) != 0;
+    bool wait = env->model->busy && !pacer_due(&s->pacer, env->now);
+    if (!other && (!moved || wait))
+        return false;
+    double began = clock_seconds();
+    struct err e = { .text = "" };
+    s->valid = node >= 0 && lab_hist(env->lab, node, whats[s->what].what,
+                                     bins, &s->view, &e) == STATUS_OK;
+    snprintf(s->message, sizeof s->message, "%s",
+             node < 0 ? "histograms appear here" : e.text);
+    pacer_done(&s->pacer, began, clock_seconds());
+    s->asked_what = s->what;
+    s->asked_node = node;
+    s->asked_bins = bins;
+    s->gen = env->model->gen;
+    s->known = true;
+    return true;
+}
+
+/* ---- drawing ---- */
+
+struct plot {
+    const struct hist_view *v;
+    struct area a;            /* bars */
+    int bars;                 /* columns of bars, from column EDGE on */
+    double most;
+    bool log;
+};
+
+/* The column of a value; may lie outside. */
+static int column_of(const struct plot *p, double value)
+{
+    double t = (value - p->v->lo) / (p->v->hi - p->v->lo);
+    t = t < -1 ? -1 : t > 2 ? 2 : t;
+    return EDGE + (int)floor(t * p->bars);
+}
+
+/* Counts that fall into a column of bars. */
+static double column_count(const struct plot *p, int bar)
+{
+    const struct hist_view *v = p->v;
+    int from = bar * v->bins / p->bars;
+    int to = (bar + 1) * v->bins / p->bars;
+    double n = 0;
+    for (int i = from; i < (to > from ? to : from + 1) && i < v->bins; i++)
+        n += v->n[i];
+    return n;
+}
+
+static double bar_height(const struct plot *p, double n)
+{
+    if (n <= 0 || p->most <= 0)
+        return 0;
+    double t = p->log ? log1p(n) / log1p(p->most) : n / p->most;
+    return t * p->a.h;
+}
+
+static void draw_bar(const struct plot *p, int col, double n, enum style st,
+                     const struct look *look)
+{
+    int eighths = (int)lround(8 * bar_height(p, n));
+    if (n > 0 && eighths == 0)
+        eighths = 1;          /* few is not none */
+    for (int row = p->a.h - 1; row >= 0 && eighths > 0; row--) {
+        area_char(&p->a, row, col, st,
+                  look->glyphs->eighth[eighths < 8 ? eighths : 8]);
+        eighths -= 8;
+    }
+}
+
+static bool clipped(const struct hist_view *v, double value)
+{
+    return v->has_clip && (value < v->clip_lo || value > v->clip_hi);
+}
+
+static void draw_bars(struct plot *p, const struct look *look)
+{
+    const struct hist_view *v = p->v;
+    for (int i = 0; i < p->bars; i++) {
+        double n = column_count(p, i);
+        p->most = n > p->most ? n : p->most;
+    }
+    for (int i = 0; i < p->bars; i++) {
+        double mid = v->lo + (i + 0.5) / p->bars * (v->hi - v->lo);
+        draw_bar(p, EDGE + i, column_count(p, i),
+                 clipped(v, mid) ? STYLE_CLIP : STYLE_BAR, look);
+    }
+    draw_bar(p, 0, v->below, STYLE_BAD, look);
+    draw_bar(p, EDGE + p->bars, v->above, STYLE_BAD, look);
+}
+
+/* A dashed line beside the outermost bars that are kept. */
+static void draw_clip_line(const struct plot *p, double at,
+                           const struct look *look)
+{
+    int col = column_of(p, at);
+    if (col < EDGE || col >= EDGE + p->bars)
+        return;
+    for (int row = 0; row < p->a.h; row++) {
+        const struct screen *s = p->a.screen;
+        const struct cell *c =
+            &s->cell[(size_t)(p->a.y + row) * (size_t)s->w +
+                     (size_t)(p->a.x + col)];
+        if (c->ch[0] == ' ')
+            area_char(&p->a, row, col, STYLE_CLIP, look->glyphs->clip);
+    }
+}
+
+static void draw_ticks(const struct plot *p, const struct area *in, int row,
+                       const struct look *look)
+{
+    const struct hist_view *v = p->v;
+    for (int i = 0; i < v->levels; i++) {
+        double value = v->clip_lo + i * v->step;
+        int col = column_of(p, value);
+        if (col >= EDGE && col <= EDGE + p->bars)
+            area_char(in, row, col, STYLE_DIM, look->glyphs->tick);
+    }
+}
+
+/* Labels in order of importance; one that would touch another is left out. */
+static void draw_labels(const struct plot *p, const struct area *in, int row)
+{
+    const struct hist_view *v = p->v;
+    double value[5];
+    int n = 0, taken[5][2];
+    if (v->has_clip) {
+        value[n++] = v->clip_lo;
+        value[n++] = v->clip_hi;
+    }
+    if (v->lo < 0 && v->hi > 0)
+        value[n++] = 0;
+    value[n++] = v->lo;
+    value[n++] = v->hi;
+    int used = 0;
+    for (int i = 0; i < n; i++) {
+        char text[NUMBER_TEXT];
+        text_number(text, value[i]);
+        int width = text_width(text);
+        int col = column_of(p, value[i]) - width / 2;
+        col = col < 0 ? 0 : col;
+        col = col + width > in->w ? in->w - width : col;
+        bool room = col >= 0;
+        for (int k = 0; k < used; k++)
+            room = room && (col + width < taken[k][0] || col > taken[k][1]);
+        if (!room)
+            continue;
+        area_text(in, row, col, STYLE_DIM, text);
+        taken[used][0] = col;
+        taken[used++][1] = col + width;
+    }
+}
+
+static void describe_range(const struct hist_view *v,
+                           const struct look *look, struct str *out)
+{
+    char a[NUMBER_TEXT], b[NUMBER_TEXT], mark[5];
+    if (v->has_clip) {
+        utf8_put(look->glyphs->clip, mark);
+        bool even = fabs(v->clip_lo + v->clip_hi) <
+                    1e-6 * (fabs(v->clip_lo) + fabs(v->clip_hi));
+        if (even)
+            str_printf(out, "clip %s %s%s", mark, look->glyphs->plus_minus,
+                       text_number(a, v->clip_hi));
+        else
+            str_printf(out, "clip %s [%s, %s]", mark,
+                       text_number(a, v->clip_lo),
+                       text_number(b, v->clip_hi));
+        str_printf(out, "  outside %.2f%%", 100 * v->outside);
+    }
+    if (v->has_grid && v->levels > 0) {
+        utf8_put(look->glyphs->tick, mark);
+        str_printf(out, "  grid %s %d levels", mark, v->levels);
+        if (v->dead_levels > 0)
+            str_printf(out, ", %d dead", v->dead_levels);
+    }
+}
+
+static void describe_error(const struct hist_view *v, bool log,
+                           struct str *out)
+{
+    char a[NUMBER_TEXT];
+    if (isfinite(v->sqnr))
+        str_printf(out, "sqnr %s dB  ", text_number(a, v->sqnr));
+    if (isfinite(v->mse))
+        str_printf(out, "mse %s  ", text_number(a, v->mse));
+    if (isfinite(v->max_error))
+        str_printf(out, "max|e| %s  ", text_number(a, v->max_error));
+    str_printf(out, "log %s", log ? "on" : "off");
+}
+
+static void draw_facts(const struct hist_state *s, const struct area *in,
+                       int row, const struct look *look)
+{
+    struct str text = { 0 };
+    describe_range(&s->view, look, &text);
+    if (text.len > 0 && row < in->h)
+        area_text(in, row++, 1, STYLE_TEXT, str_text(&text));
+    str_clear(&text);
+    describe_error(&s->view, s->log, &text);
+    if (row < in->h)
+        area_text(in, row, 1, STYLE_DIM, str_text(&text));
+    str_fini(&text);
+}
+
+static void draw_hist(const struct hist_state *s, const struct area *in,
+                      const struct look *look)
+{
+    const struct hist_view *v = &s->view;
+    bool ticks = v->has_grid && v->levels > 1 && v->levels <= MAX_TICKS &&
+                 in->h >= 7;
+    int facts = in->h >= 8 ? 2 : in->h >= 5 ? 1 : 0;
+    int labels = in->h >= 3;
+    int rows = in->h - facts - labels - ticks;
+    struct plot p = { .v = v, .log = s->log, .bars = in->w - 2 * EDGE };
+    p.a = area_part(in, 0, 0, in->w, rows);
+    if (p.bars < 1 || rows < 1 || !(v->hi > v->lo))
+        return;
+    draw_bars(&p, look);
+    if (v->has_clip) {
+        draw_clip_line(&p, v->clip_lo, look);
+        draw_clip_line(&p, v->clip_hi, look);
+    }
+    if (ticks)
+        draw_ticks(&p, in, rows, look);
+    if (labels)
+        draw_labels(&p, in, rows + ticks);
+    if (v->below > 0 && labels)
+        area_char(in, rows + ticks, 0, STYLE_BAD, '<');
+    if (v->above > 0 && labels)
+        area_char(in, rows + ticks, in->w - 1, STYLE_BAD, '>');
+    if (facts)
+        draw_facts(s, in, rows + ticks + labels, look);
+}
+
+static void draw(struct pane *p, const struct pane_env *env,
+                 const struct area *box)
+{
+    struct hist_state *s = p->state;
+    const struct ui_layer *l = ui_model_cursor(env->model);
+    struct frame_word words[WHATS + 1];
+    for (int i = 0; i < WHATS; i++) {
+        words[i].text = whats[i].name;
+        words[i].style = i == s->what ? STYLE_BOLD : STYLE_DIM;
+    }
+    words[WHATS].text = s->valid ? s->view.title : l ? l->name : "";
+    words[WHATS].style = STYLE_ACCENT;
+    struct area in = pane_frame(p, env, box, WHATS + (l ? 1 : 0), words);
+    s->columns = in.w - 2 * EDGE;
+    if (s->columns > HIST_MAX_BINS)
+        s->columns = HIST_MAX_BINS;
+    if (s->valid && s->asked_what == s->what)
+        draw_hist(s, &in, env->look);
+    else
+        pane_message(&in, s->message[0] ? s->message
+                                        : "histograms appear here");
+}
+
+/* ---- words ---- */
+
+static enum status set_log(struct pane *p, const struct pane_env *env,
+                           int arg, struct err *e)
+{
+    (void)env;
+    (void)e;
+    struct hist_state *s = p->state;
+    s->log = arg < 0 ? !s->log : arg;
+    return STATUS_OK;
+}
+
+static enum status next_what(struct pane *p, const struct pane_env *env,
+                             int arg, struct err *e)
+{
+    (void)env;
+    (void)e;
+    struct hist_state *s = p->state;
+    s->what = (s->what + arg + WHATS) % WHATS;
+    return STATUS_OK;
+}
+
+/* The layer before or after, so that one need not leave the histogram. */
+static enum status move_layer(struct pane *p, const struct pane_env *env,
+                              int arg, struct err *e)
+{
+    (void)p;
+    const struct ui_model *m = env->model;
+    int row = m->cursor + arg;
+    if (row < 0 || row >= m->n)
+        return m->n ? STATUS_OK
+                    : err_set(e, STATUS_STATE, "no layer to move to");
+    lab_set_cursor(env->lab, m->layer[row].view.node);
+    return STATUS_OK;
+}
+
+static enum status pick(struct pane *p, const struct pane_env *env,
+                        const char *words, struct err *e)
+{
+    (void)env;
+    struct hist_state *s = p->state;
+    for (int i = 0; i < WHATS; i++) {
+        if (!strcmp(whats[i].name, words) ||
+            !strcmp(hist_name[whats[i].what], words)) {
+            s->what = i;
+            return STATUS_OK;
+        }
+    }
+    return err_set(e, STATUS_NOTFOUND, "no histogram '%s'; there are "
+                   "weight, act, error, grad", words);
+}
+
+static void init(struct pane *p)
+{
+    struct hist_state *s = p->state;
+    s->pacer = (struct pacer){ .least = 0.25, .factor = 400 };
+    s->columns = 40;
+    for (int i = 0; i < WHATS; i++) {
+        if (!strcmp(whats[i].name, p->arg))
+            s->what = i;
+    }
+}
+
+static const struct pane_word words_table[] = {
+    { "next", "the next histogram", next_what, 1 },
+    { "prev", "the histogram before", next_what, -1 },
+    { "up", "the layer before", move_layer, -1 },
+    { "down", "the layer after", move_layer, 1 },
+    { "log", "logarithmic counts, or not", set_log, -1 },
+    { .word = NULL },
+};
+
+const struct pane_ops pane_hist = {
+    .name = "hist",
+    .title = "Hist",
+    .help = "distribution of weights, activations, error, gradients",
+    .digit = '3',
+    .state_size = sizeof(struct hist_state),
+    .init = init,
+    .update = update,
+    .draw = draw,
+    .word = words_table,
+    .pick = pick,
+};

@@ -1,0 +1,226 @@
+/* The terminal, by curses. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ui/term.h"
+
+#include <curses.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <term.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+
+enum { RESCUE_BYTES = 256 };
+
+static const char paste_on[] = "\033[?2004h", paste_off[] = "\033[?2004l";
+
+/* The process has one terminal. */
+static struct {
+    bool open;                /* newterm was called */
+    bool entered;             /* the alternate screen is up */
+    struct term_opts opts;
+    SCREEN *curses;
+    struct termios saved;
+    bool has_saved;
+    struct screen shown;      /* what curses was told last */
+    char rescue[RESCUE_BYTES];
+    size_t rescue_len;
+} the;
+
+static void write_all(const char *text, size_t n)
+{
+    while (n > 0) {
+        ssize_t done = write(STDOUT_FILENO, text, n);
+        if (done <= 0)
+            return;
+        text += done;
+        n -= (size_t)done;
+    }
+}
+
+static void rescue_add(const char *text)
+{
+    size_t n = text ? strlen(text) : 0;
+    if (n > 0 && the.rescue_len + n < RESCUE_BYTES) {
+        memcpy(the.rescue + the.rescue_len, text, n);
+        the.rescue_len += n;
+    }
+}
+
+/* A capability's string; tigetstr wants its name writable and may return
+ * (char *)-1. */
+static const char *capability(const char *name)
+{
+    char copy[16];
+    snprintf(copy, sizeof copy, "%s", name);
+    const char *s = tigetstr(copy);
+    return s == (const char *)-1 ? NULL : s;
+}
+
+static void prepare_rescue(void)
+{
+    the.rescue_len = 0;
+    rescue_add(paste_off);
+    rescue_add(capability("sgr0"));
+    rescue_add(capability("cnorm"));
+    rescue_add(capability("rmcup"));
+    rescue_add("\r\n");
+}
+
+static void use_colors(void)
+{
+    if (!the.opts.color || !has_colors())
+        return;
+    start_color();
+    short ground = use_default_colors() == OK ? -1 : COLOR_BLACK;
+    for (int st = 0; st < STYLE_COUNT; st++) {
+        int color = style_table[st].color;
+        short ink = (short)(color >= 0 ? color
+                            : ground < 0 ? -1 : COLOR_WHITE);
+        init_pair((short)(st + 1), ink, ground);
+    }
+}
+
+enum status term_open(const struct term_opts *o, struct err *e)
+{
+    const char *name = getenv("TERM");
+    name = name && *name ? name : "unset";
+    the.opts = *o;
+    the.has_saved = tcgetattr(STDIN_FILENO, &the.saved) == 0;
+    /* newterm, not initscr: that one ends the program when TERM is unknown */
+    int known = 0;
+    if (setupterm(NULL, STDOUT_FILENO, &known) != 0)
+        return err_set(e, STATUS_STATE, "the terminal type '%s' is unknown",
+                       name);
+    if (!capability("cup"))
+        return err_set(e, STATUS_STATE, "the terminal type '%s' cannot place "
+                       "its cursor", name);
+    the.curses = newterm(NULL, stdout, stdin);
+    if (!the.curses)
+        return err_set(e, STATUS_STATE, "the terminal type '%s' is not "
+                       "usable", name);
+    set_term(the.curses);
+    the.open = true;
+    cbreak();
+    noecho();
+    nonl();
+    intrflush(stdscr, FALSE);
+    use_colors();
+    prepare_rescue();
+    write_all(paste_on, sizeof paste_on - 1);
+    the.entered = true;
+    return STATUS_OK;
+}
+
+void term_close(void)
+{
+    if (!the.open)
+        return;
+    term_leave();
+    delscreen(the.curses);
+    screen_fini(&the.shown);
+    the.open = false;
+}
+
+void term_size(int *w, int *h)
+{
+    struct winsize size = { 0 };
+    *w = 80;
+    *h = 24;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 &&
+        size.ws_row > 0) {
+        *w = size.ws_col;
+        *h = size.ws_row;
+    }
+}
+
+void term_leave(void)
+{
+    if (!the.entered)
+        return;
+    the.entered = false;
+    write_all(paste_off, sizeof paste_off - 1);
+    curs_set(1);
+    endwin();
+    if (the.has_saved)
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &the.saved);
+}
+
+void term_enter(void)
+{
+    if (!the.open || the.entered)
+        return;
+    the.entered = true;
+    reset_prog_mode();
+    write_all(paste_on, sizeof paste_on - 1);
+    clearok(curscr, TRUE);
+}
+
+void term_rescue(void)
+{
+    if (!the.entered)
+        return;
+    write_all(the.rescue, the.rescue_len);
+    if (the.has_saved)
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &the.saved);
+}
+
+static attr_t attributes(const struct cell *c)
+{
+    const struct style_row *st = &style_table[c->style];
+    attr_t a = A_NORMAL;
+    a |= st->bold ? A_BOLD : 0;
+    a |= st->dim ? A_DIM : 0;
+    a |= (st->reverse != (c->reverse != 0)) ? A_REVERSE : 0;
+    return a;
+}
+
+static void put(const struct cell *c, int x, int y)
+{
+    wchar_t text[UNIT_CHARS + 1] = { 0 };
+    for (int i = 0; i < UNIT_CHARS; i++) {
+        bool plain = c->ch[i] < 0x7f || the.opts.unicode;
+        text[i] = plain ? (wchar_t)c->ch[i] : L'?';
+    }
+    cchar_t cell;
+    short pair = the.opts.color && has_colors() ? (short)(c->style + 1) : 0;
+    if (setcchar(&cell, text, attributes(c), pair, NULL) != OK)
+        setcchar(&cell, L"?", A_NORMAL, 0, NULL);
+    mvadd_wch(y, x, &cell);
+}
+
+static void show_row(const struct screen *s, int y)
+{
+    for (int x = 0; x < s->w; x++) {
+        const struct cell *c = &s->cell[(size_t)y * (size_t)s->w + (size_t)x];
+        if (c->width > 0)
+            put(c, x, y);
+    }
+}
+
+void term_show(const struct screen *s, bool full)
+{
+    if (!the.entered)
+        return;
+    bool other = the.shown.w != s->w || the.shown.h != s->h;
+    if (other) {
+        resizeterm(s->h, s->w);
+        screen_resize(&the.shown, s->w, s->h);
+    }
+    if (other || full) {
+        clearok(curscr, TRUE);
+        erase();
+    }
+    size_t row = (size_t)s->w * sizeof *s->cell;
+    for (int y = 0; y < s->h; y++) {
+        size_t at = (size_t)y * (size_t)s->w;
+        if (other || full || memcmp(s->cell + at, the.shown.cell + at, row)) {
+            show_row(s, y);
+            memcpy(the.shown.cell + at, s->cell + at, row);
+        }
+    }
+    move(s->cursor_y, s->cursor_x);
+    refresh();
+}
