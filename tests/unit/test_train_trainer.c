@@ -11,6 +11,7 @@
 #include "common/assert_near.h"
 #include "train/trainer.h"
 
+static const struct backend_row *back_end;
 static struct dataset *jets;      /* 16 features, 5 classes */
 static struct dataset *shapes;    /* 3x32x32, 10 classes */
 
@@ -89,10 +90,30 @@ static void quantize(struct graph *g)
         fail_msg("%s", e.text);
 }
 
+/* Scales that the optimiser moves, everywhere. */
+static void learn_scales(struct graph *g)
+{
+    static const char *const text[] = { "lsq:4,channel", "lsq:4,unsigned" };
+    struct err e;
+    for (int i = 0; i < g->n_node; i++) {
+        const int point[] = { layer_weight_point(g, i),
+                              layer_out_point(g, i) };
+        for (int k = 0; k < 2; k++) {
+            struct qspec spec;
+            if (point[k] < 0)
+                continue;
+            if (qspec_parse(text[k], NULL, &spec, &e) != STATUS_OK ||
+                point_set(g, point[k], &spec, &e) != STATUS_OK)
+                fail_msg("%s", e.text);
+        }
+    }
+}
+
 static struct train_settings settings(void)
 {
     struct train_settings s;
     train_settings_default(&s);
+    s.backend = back_end->impl;
     s.hyper.lr = 0.01;
     return s;
 }
@@ -367,7 +388,7 @@ static void a_loaded_run_goes_on_bit_for_bit(void **state)
         s.augment = (struct augment){ .flip = true, .shift = 2 };
         s.batch = 4;
         struct graph *g = net(IMAGE_NET), *h = net(IMAGE_NET);
-        quantize(g);
+        (i == 1 ? learn_scales : quantize)(g);
         struct trainer *t = start(g, shapes, &s);
         trainer_goal(t, 3);
         for (int k = 0; k < 7; k++)
@@ -544,6 +565,32 @@ static void frozen_parameters_stand_still(void **state)
 }
 
 /* SGD's move is lr times the gradient: its length is lr * clip at most. */
+static void learned_scales_move_by_their_own_rate(void **state)
+{
+    (void)state;
+    real scale[3];
+    for (int i = 0; i < 3; i++) {
+        struct graph *g = net(DENSE_NET);
+        struct train_settings s = settings();
+        learn_scales(g);
+        s.quant_lr_factor = i == 0 ? 0 : i == 1 ? 1 : 4;
+        struct trainer *t = start(g, jets, &s);
+        step(t);
+        int point = graph_point_find(g, "fc2.w");
+        const struct quantizer *q = g->point[point].q;
+        assert_true(q->learn && q->n_learned > 0);
+        assert_true(q->scale[0] == q->learned[0]);
+        scale[i] = q->learned[0];
+        trainer_free(t);
+        free_net(g);
+    }
+    /* Adam's first step is the rate, whatever the gradient's size. */
+    double once = fabs((double)scale[1] - (double)scale[0]);
+    double more = fabs((double)scale[2] - (double)scale[0]);
+    assert_near(once, 0.01, 1e-3, 0);
+    assert_near(more, 0.04, 1e-3, 0);
+}
+
 static void clipping_bounds_the_step(void **state)
 {
     (void)state;
@@ -655,7 +702,7 @@ static void a_limit_evaluates_the_first_samples(void **state)
     struct err e;
     struct eval_opts o = {
         .graph = g, .data = jets, .split = SPLIT_TEST, .batch = 16,
-        .limit = 21,
+        .limit = 21, .settings = NULL,
     };
     assert_int_equal(eval_run(&o, &m, &e), STATUS_OK);
     assert_int_equal(m.n, 21);
@@ -744,6 +791,7 @@ int main(void)
         cmocka_unit_test(the_same_seed_gives_the_same_run),
         cmocka_unit_test(new_settings_keep_slots_that_fit),
         cmocka_unit_test(frozen_parameters_stand_still),
+        cmocka_unit_test(learned_scales_move_by_their_own_rate),
         cmocka_unit_test(clipping_bounds_the_step),
         cmocka_unit_test(the_schedule_is_counted_from_the_goal),
         cmocka_unit_test(data_that_does_not_fit_is_refused),
@@ -752,7 +800,12 @@ int main(void)
         cmocka_unit_test(calibration_finds_ranges_and_trains_nothing),
         cmocka_unit_test(inference_gives_the_outputs_of_evaluation),
     };
+    int failed = 0;
     gsl_set_error_handler_off();
-    return cmocka_run_group_tests_name("trainer", tests, load_data,
-                                       free_data);
+    for (int i = 0; i < backend_count; i++) {
+        back_end = &backend_table[i];
+        failed += cmocka_run_group_tests_name(back_end->name, tests,
+                                              load_data, free_data);
+    }
+    return failed;
 }
