@@ -53,6 +53,33 @@ real aimet_least_scale(const struct quantizer *q)
     return (real)fmin(0x1p-23, 0.01 / (double)(q->hi_code - q->lo_code));
 }
 
+void aimet_range(const struct quantizer *q, int64_t channel, real *min,
+                 real *max)
+{
+    int64_t n = q->hi_code - q->lo_code;
+    real above = (real)(n / 2), below = (real)(n - n / 2);
+    real least = aimet_least_scale(q);
+    real lo = q->lo[channel] < 0 ? q->lo[channel] : 0;
+    real hi = q->hi[channel] > 0 ? q->hi[channel] : 0;
+    real add = (hi - lo) / (real)n < least ? least : 0;
+    real delta, other;
+
+    if (!q->spec.symmetric) {
+        *min = lo;
+        *max = hi + (real)n * add;
+        return;
+    }
+    hi += above * add;
+    lo -= below * add;
+    /* Two bits, three steps: both sides get the whole range, at the cost of
+     * some clipping above. */
+    delta = hi / (above + (n == 3) > 0 ? above + (n == 3) : 1);
+    other = -lo / below;
+    delta = delta > other ? delta : other;
+    *min = -below * delta;
+    *max = above * delta;
+}
+
 real aimet_middle(const struct quantizer *q)
 {
     return -real_rint((real)(q->lo_code + q->hi_code) / 2);

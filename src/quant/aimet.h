@@ -19,6 +19,10 @@ void aimet_forward(struct quantizer *q, const real *x, real *y,
 void aimet_backward(struct quantizer *q, const real *x, const real *dy,
                     real *dx, struct qview v, done_fn done);
 
+/* The range that AIMET's min-max analyzer makes of q->lo, q->hi: with 0 in it,
+ * at least N smallest scales wide, symmetric on the grid's ends. */
+void aimet_range(const struct quantizer *q, int64_t channel, real *min,
+                 real *max);
 /* Smallest scale: min(2^-23, 0.01 / N). */
 real aimet_least_scale(const struct quantizer *q);
 /* Offset of a symmetric grid: -rne((lo + hi) / 2). */

@@ -7,11 +7,12 @@
 /* scaling_min_val of the packages' quantizers. */
 #define LEAST REAL(1e-10)
 
-#define USES (USE_SIGN | USE_NARROW | USE_ASYM | USE_ORDER)
+#define USES (USE_SIGN | USE_NARROW | USE_ASYM | USE_ORDER | USE_GRAD)
 
 void brevitas_defaults(struct qspec *s)
 {
     kind_plain(s, USES);
+    s->grad = QGRAD_MASKED;
     s->divide = true;
     s->zp_before = true;
     s->clamp_first = false;

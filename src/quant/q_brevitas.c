@@ -2,11 +2,12 @@
  * pass, and differentiated.
  *
  * Int8WeightPerTensorFloat and its relatives: threshold = max|w| or mean|w|;
- * asymmetric max(w) - min(w, 0). Rounding and clamp are straight-through:
- * dw = dy * s / s, plus, through the scale, ds = sum dy * (q - z - w/s) times
+ * asymmetric max(w) - min(w, 0). Rounding is straight-through, and so is the
+ * clamp: dw = dy * s / s, plus, through the scale, ds = sum dy * (q - z - w/s) times
  * ds/dthreshold at the largest element (shared by equal ones per tensor, at the
  * first one per channel; mean: everywhere). With learning on, the threshold
- * is a parameter instead (ParameterFromStats).
+ * is a parameter instead (ParameterFromStats), and clamped weights get no
+ * gradient unless grad=pass.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
 #include <math.h>
@@ -148,8 +149,10 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     struct qspec spec;
     struct grid g = brevitas_grid(c->cq, &spec, channel);
 
+    bool pass = !c->cq->learn || c->cq->spec.grad == QGRAD_PASS;
+
     scale_backward(&g, c->x + at, c->dy + at, c->dx + at, n, sum,
-                   SCALE_DIVIDED | SCALE_PASS);
+                   SCALE_DIVIDED | (pass ? SCALE_PASS : 0));
 }
 
 /* d scale / d threshold where the threshold comes from the data. */
@@ -218,7 +221,7 @@ static void describe(const struct quantizer *q, real v, struct str *out)
                (double)threshold(q, 0),
                (double)brevitas_int_scale(q, restriction(q)));
     uniform_describe(q, v, out);
-    str_add(out, q->learn ? "gradient: dw = dy, also beyond the ends\n"
+    str_add(out, q->learn ? "gradient: dw = dy within the range\n"
                           : "gradient: dw = dy, also beyond the ends; the "
                             "largest weight also takes the scale's\n");
 }

@@ -7,7 +7,7 @@
  * is kept, and the gradient flows through the threshold into the element it
  * was taken from; these batches' scales are not rounded to powers of two.
  * Then the threshold is a parameter that starts from the average. Clamped
- * elements get no gradient. Evaluation uses the average or the parameter.
+ * elements get no gradient unless grad=pass. Evaluation uses the average or the parameter.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 
@@ -183,8 +183,10 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     struct qspec spec;
     struct grid g = brevitas_grid(c->cq, &spec, channel);
 
+    bool pass = c->cq->spec.grad == QGRAD_PASS;
+
     scale_backward(&g, c->x + at, c->dy + at, c->dx + at, n, sum,
-                   SCALE_DIVIDED);
+                   SCALE_DIVIDED | (pass ? SCALE_PASS : 0));
 }
 
 /* ds: gradient of the scale, dlow: of the low end, which moves the zero

@@ -48,22 +48,11 @@ static void refresh(struct quantizer *q)
     }
 }
 
-/* The observed range, with 0 in it; symmetric, the range of the grid. */
 static void set_range(struct quantizer *q)
 {
-    uniform_set_range(q);
-    for (int64_t c = 0; c < q->channels; c++) {
-        real low = q->scale[c] * ((real)q->lo_code - q->zero_point[c]);
-        real min = q->lo[c] < 0 ? q->lo[c] : 0;
-        real max = q->hi[c] > 0 ? q->hi[c] : 0;
-
-        if (q->spec.symmetric) {
-            min = low;
-            max = low + q->scale[c] * steps(q);
-        }
-        *learned_at(q, ROW_MIN, c) = min;
-        *learned_at(q, ROW_MAX, c) = max;
-    }
+    for (int64_t c = 0; c < q->channels; c++)
+        aimet_range(q, c, learned_at(q, ROW_MIN, c),
+                    learned_at(q, ROW_MAX, c));
     refresh(q);
 }
 

@@ -37,10 +37,17 @@ static void refresh(struct quantizer *q)
 
 static void set_range(struct quantizer *q)
 {
-    uniform_set_range(q);
+    real n = (real)(q->hi_code - q->lo_code), least = aimet_least_scale(q);
+
     for (int64_t c = 0; c < q->channels; c++) {
-        *learned_at(q, ROW_SCALE, c) = q->scale[c];
-        *learned_at(q, ROW_OFFSET, c) = -q->zero_point[c];
+        real min, max, s;
+
+        aimet_range(q, c, &min, &max);
+        s = real_fabs(max - min) / n;
+        s = s > least ? s : least;
+        *learned_at(q, ROW_SCALE, c) = s;
+        *learned_at(q, ROW_OFFSET, c) =
+            real_rint(min / s) - (real)q->lo_code;
     }
     refresh(q);
 }
