@@ -187,6 +187,34 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     view_sum(v, backward_piece, add_grads, &c);
 }
 
+/* Inside: x + s * r, r frozen; outside: s * (end - z). */
+static real smooth(const struct quantizer *base, const struct quantizer *q,
+                   int64_t c, real x0, real x)
+{
+    bool same = base->spec.param[LEARNABLE_SAME] != 0;
+    real z = back_zero(base, c);
+    real s = q->learned[c];
+    real moved = q->learned[q->channels + c] -
+                 base->learned[q->channels + c];
+    real inv = REAL(1.0) / base->scale[c];
+    real code = same ? real_rint(x0 * inv) + z
+                     : real_rint(real_fma(x0, inv, z));
+
+    if (code < (real)base->lo_code)
+        return s * ((real)base->lo_code - z - moved);
+    if (code > (real)base->hi_code)
+        return s * ((real)base->hi_code - z - moved);
+    return x + s * (code - z - x0 * inv);
+}
+
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    for (int64_t i = 0; i < view_count(v); i++)
+        y[i] = smooth(base, q, i / v.inner % v.channels, x0[i], x[i]);
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     str_printf(out, "learned: scale %.9g, zero point %.9g\n",
@@ -209,6 +237,7 @@ const struct quantizer_kind quantizer_learnable = {
     .forward = uniform_forward,
     .backward = backward,
     .codes = uniform_codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=learnable:4",
 };

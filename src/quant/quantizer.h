@@ -75,10 +75,13 @@ struct quantizer_kind {
     /* Integer codes; NULL for kinds without. */
     void (*codes)(const struct quantizer *q, const real *x, int32_t *code,
                   struct qview v);
-    /* The function whose derivative backward is, with rounding residuals
-     * frozen at x0: for the generic gradient check. NULL: straight-through
-     * s * clamp(x/s + r, lo, hi) - ... as house-style section 8. */
-    void (*surrogate)(const struct quantizer *q, const real *x0,
+    /* The smooth function whose derivative backward is, for the gradient
+     * check: rounding residuals and the choice of branches are frozen at
+     * (base, x0); x and q->learned (not refreshed) are what varies. NULL:
+     * s * (clamp(x/s) + r) with r = round - ratio at x0, s = q->scale after
+     * refresh (straight-through, house-style section 8). */
+    void (*surrogate)(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
                       const real *x, real *y, struct qview v);
     /* Lines of the formula with today's numbers, value v through it. */
     void (*describe)(const struct quantizer *q, real v, struct str *out);
