@@ -192,8 +192,9 @@ static void place(struct check *k)
         lo[c] = (real)(-0.71 - 0.013 * (double)c);
         hi[c] = (real)(0.83 + 0.017 * (double)c);
     }
-    assert_int_equal(quantizer_set_range(q, lo, hi, q->channels, &e),
-                     STATUS_OK);
+    if (!(q->spec.kind->flags & QK_OWN_SCALE))
+        assert_int_equal(quantizer_set_range(q, lo, hi, q->channels, &e),
+                         STATUS_OK);
     mem_free(lo);
     mem_free(hi);
     q->learn = q->n_learned > 0;
