@@ -7,7 +7,8 @@
  *
  * The rules checked on reading are those of huggingface/safetensors'
  * tensor.rs; tensors with the largest elements come first, as it writes them,
- * so that a mapped file is aligned. SPDX-License-Identifier: GPL-3.0-or-later */
+ * so that a mapped file is aligned.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "io/checkpoint.h"
 
 #include <inttypes.h>

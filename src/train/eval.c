@@ -83,6 +83,7 @@ static enum status calibrate_walk(const struct eval_opts *o,
                                   struct err *e)
 {
     struct plan_opts p = forward_opts(o, set);
+    p.mode = MODE_FAKE;       /* a float plan has no points */
     p.observe_only = true;
     for (int64_t i = 0, n; i < batches && (n = feed_next_rows(f)) > 0; i++) {
         struct plan *plan;
@@ -141,7 +142,7 @@ static const struct shape *only_input(const struct graph *g)
     return found;
 }
 
-/* Rows [0, n) in batches of `batch`; a plan each for whole ones and the rest. */
+/* Rows [0, n), n a multiple of the plan's batch. */
 static enum status infer_rows(const struct eval_opts *o, struct plan *p,
                               const float *x, int64_t n, float *out,
                               struct err *e)

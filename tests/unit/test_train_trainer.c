@@ -723,8 +723,7 @@ static void calibration_finds_ranges_and_trains_nothing(void **state)
     graph_hash(g, before);
     struct train_settings s = settings();
     struct eval_opts o = {
-        .graph = g, .data = jets, .split = SPLIT_TEST, .mode = MODE_FAKE,
-        .settings = &s,
+        .graph = g, .data = jets, .split = SPLIT_TEST, .settings = &s,
     };
     int point = graph_point_find(g, "fc2.out");
     assert_false(g->point[point].q->ready);
@@ -742,6 +741,10 @@ static void calibration_finds_ranges_and_trains_nothing(void **state)
     graph_hash(g, after);
     assert_string_equal(before, after);
     assert_int_equal(eval_run(&o, &m, &e), STATUS_OK);
+    double loss = m.loss;
+    o.mode = MODE_FAKE;
+    assert_int_equal(eval_run(&o, &m, &e), STATUS_OK);
+    assert_true(m.loss != loss);
     free_net(g);
 }
 
