@@ -173,6 +173,9 @@ enum status qspec_check(const struct qspec *s, struct err *e)
     if (s->float_zp && !s->zp_before)
         return err_set(e, STATUS_ARG, "a real zero point is added before "
                        "rounding: zp=float");
+    if (s->rule->real_zero && !s->float_zp)
+        return err_set(e, STATUS_ARG, "rule=%s gives real zero points: "
+                       "zp=float,asym", s->rule->name);
     if (!(s->eps > 0) || !isfinite(s->eps))
         return err_set(e, STATUS_ARG, "eps is %g, not above 0", s->eps);
     if (!(s->noise >= 0 && s->noise <= 1))

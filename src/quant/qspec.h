@@ -28,6 +28,7 @@ struct qparams_rule {
     const char *name, *help;  /* torch, fused, aimet, tf, brevitas, qonnx.. */
     void (*compute)(const struct qspec *s, real lo, real hi, real *scale,
                     real *zero_point);
+    bool real_zero;           /* zero points are no codes: needs zp=float */
 };
 extern const struct qparams_rule qparams_table[];
 extern const int qparams_count;
