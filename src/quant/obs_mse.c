@@ -1,8 +1,9 @@
 /* Observer mse: the range with the smallest quantization error.
  *
  * Candidates are fractions of the observed range; the error of each is summed
- * over a histogram with the spec's own rule, grid and rounding. Both ends
- * shrink together, then each alone.
+ * over a histogram with the spec's own rule and grid. Both ends shrink
+ * together, then each alone; each time in coarse steps, then in finer ones
+ * around the best.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 
@@ -104,42 +105,64 @@ static double power_errors(const struct hist_view *v, real scale, real zero,
     return sum;
 }
 
+/* Shares of the observed ends, and the error of the best so far. */
 struct search {
     const struct qspec *spec;
     const struct hist_view *hist;
-    real lo, hi;              /* the best so far */
+    double low, high;
     double error;
 };
 
-static void consider(struct search *s, real lo, real hi)
+static void consider(struct search *s, double low, double high)
 {
     real scale, zero;
     double error;
 
-    s->spec->rule->compute(s->spec, lo, hi, &scale, &zero);
+    s->spec->rule->compute(s->spec, (real)((double)s->hist->seen_lo * low),
+                           (real)((double)s->hist->seen_hi * high), &scale,
+                           &zero);
     error = power_errors(s->hist, scale, zero, s->spec);
     if (error < s->error) {
         s->error = error;
-        s->lo = lo;
-        s->hi = hi;
+        s->low = low;
+        s->high = high;
     }
 }
 
-static void search_range(struct search *s, real lo, real hi)
-{
-    int steps = (int)s->spec->observer_param[MSE_STEPS];
-    real a, b;
+/* Finer steps between the neighbours of a coarse one. */
+#define FINER 8
 
-    for (int i = steps; i >= 1; i--)
-        consider(s, lo * (real)i / (real)steps, hi * (real)i / (real)steps);
+/* Tries shares from, from - step, ... above `to` for the ends that move. */
+static void walk(struct search *s, double from, double to, double step,
+                 const bool move[2])
+{
+    double low = s->low, high = s->high;
+
+    for (double share = from; share > to; share -= step)
+        consider(s, move[0] ? share : low, move[1] ? share : high);
+}
+
+static void walk_twice(struct search *s, const bool move[2])
+{
+    double step = 1 / s->spec->observer_param[MSE_STEPS];
+    double best;
+
+    walk(s, 1, step / 2, step, move);
+    best = move[0] ? s->low : s->high;
+    walk(s, fmin(best + step, 1), fmax(best - step, step / FINER / 2),
+         step / FINER, move);
+}
+
+static void search_range(struct search *s)
+{
+    const bool both[2] = {true, true};
+    const bool high[2] = {false, true}, low[2] = {true, false};
+
+    walk_twice(s, both);
     if (s->spec->symmetric)
         return;
-    a = s->lo;
-    for (int i = steps; i >= 1; i--)
-        consider(s, a, hi * (real)i / (real)steps);
-    b = s->hi;
-    for (int i = steps; i >= 0; i--)
-        consider(s, lo * (real)i / (real)steps, b);
+    walk_twice(s, high);
+    walk_twice(s, low);
 }
 
 static bool range(const struct observer *o, const struct qspec *s, real *lo,
@@ -152,15 +175,16 @@ static bool range(const struct observer *o, const struct qspec *s, real *lo,
     if (o->channels > 1)
     for (int64_t c = 0; c < o->channels; c++) {
         struct hist_view v;
-        struct search best = {.spec = s, .hist = &v, .error = INFINITY};
+        struct search best = {.spec = s, .hist = &v, .low = 1, .high = 1,
+                              .error = INFINITY};
 
         if (!hist_channel(o, &h, c, &v)) {
             seen = false;
             continue;
         }
-        search_range(&best, v.seen_lo, v.seen_hi);
-        lo[c] = best.lo;
-        hi[c] = best.hi;
+        search_range(&best);
+        lo[c] = (real)((double)v.seen_lo * best.low);
+        hi[c] = (real)((double)v.seen_hi * best.high);
     }
     return seen;
 }
