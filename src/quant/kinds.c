@@ -57,6 +57,22 @@ QUANT_CLONES real absmax_of(const real *x, int64_t n)
     return m < REAL_LARGEST ? m : REAL_LARGEST;
 }
 
+double abs_sum(const real *x, int64_t n)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real a[QUANT_BLOCK];
+        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+#pragma omp simd
+        for (int64_t j = 0; j < k; j++)
+            a[j] = real_fabs(x[i + j]);
+        sum += block_sum(a, k);
+    }
+    return sum;
+}
+
 #define PIECE 16384
 
 static real absmax_flat(const real *x, int64_t n)

@@ -36,6 +36,8 @@ void pass_gradient(const real *dy, real *dx, int64_t n);
  * finite number, so that no scale made from it is NaN. */
 void view_absmax(const real *x, struct qview v, real *out);
 real absmax_of(const real *x, int64_t n);
+/* Sum of |x|, in a fixed order. */
+double abs_sum(const real *x, int64_t n);
 
 /* Adds g at the elements of a channel that equal `value` (magnitude: whose
  * magnitude does; there with the element's sign): shared equally by all of

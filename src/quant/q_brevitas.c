@@ -55,14 +55,7 @@ static void mean_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     const struct kcall *c = ctx;
 
     (void)channel;
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real a[QUANT_BLOCK];
-        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-
-        for (int64_t j = 0; j < m; j++)
-            a[j] = real_fabs(c->x[at + i + j]);
-        sum[0] += block_sum(a, m);
-    }
+    sum[0] += abs_sum(c->x + at, n);
 }
 
 static void mean_done(void *ctx, int64_t channel, const double *sum)

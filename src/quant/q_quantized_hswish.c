@@ -1,0 +1,160 @@
+/* Quantizer quantized_hswish (QKeras): quantized_bits of the hard swish
+ * h = x * min(relu(x + shift), bound) / bound; dx = dy * dh/dx.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/arena.h"
+#include "quant/qkeras_bits.h"
+
+enum { SET_SHIFT = BITS_ROWS, SET_BOUND };
+
+static const struct qrow settings[] = {
+    QKERAS_INTEGER_ROW,
+    QKERAS_ALPHA_ROWS,
+    QKERAS_NOISE_ROWS,
+    {"relu_shift", 3, 1e-6, 1e6, "added to x before the relu"},
+    {"relu_upper_bound", 6, 1e-6, 1e6, "where the relu ends, and divisor"},
+    {0},
+};
+
+static const struct qkeras_arg args[] = {
+    {"bits", QARG_BITS, 0},
+    {"integer", QARG_INT, BITS_INTEGER},
+    {"symmetric", QARG_NARROW, 0},
+    {"alpha", QARG_ALPHA, BITS_SCALING},
+    {"use_stochastic_rounding", QARG_STOCHASTIC, 0},
+    {"scale_axis", QARG_UNUSED, 0},
+    {"qnoise_factor", QARG_NUMBER, BITS_NOISE},
+    {"var_name", QARG_UNUSED, 0},
+    {"use_ste", QARG_BOOL, BITS_STE},
+    {"use_variables", QARG_UNUSED, 0},
+    {"relu_shift", QARG_NUMBER, SET_SHIFT},
+    {"relu_upper_bound", QARG_NUMBER, SET_BOUND},
+    {0},
+};
+
+static enum status parse(const char *text, struct qspec *s, struct err *e)
+{
+    TRY(qkeras_parse(args, text, s, e));
+    s->narrow |= spec_int(s, BITS_SCALING) >= SCALING_AUTO;
+    return STATUS_OK;
+}
+
+static void print(const struct qspec *s, struct str *out)
+{
+    qkeras_print(args, s, out);
+}
+
+QUANT_CLONES static void hswish(real shift, real bound, const real *x,
+                                real *h, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = x[i] + shift;
+        real relu = t > 0 ? t : 0;
+
+        relu = t <= bound ? relu : bound;
+        h[i] = x[i] * relu / bound;
+    }
+}
+
+QUANT_CLONES static void slope_run(real shift, real bound, const real *x,
+                                   real *slope, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = x[i] + shift;
+        real relu = t > 0 ? t : 0;
+        real inner = t > 0 && t <= bound ? x[i] / bound : 0;
+
+        relu = t <= bound ? relu : bound;
+        slope[i] = relu / bound + inner;
+    }
+}
+
+/* Automatic scales are those of h. Without memory for it they stay. */
+static void prepare(struct quantizer *q, const real *x, struct qview v,
+                    bool train)
+{
+    real *h;
+
+    if (spec_int(&q->spec, BITS_SCALING) < SCALING_AUTO)
+        return;
+    h = mem_alloc((size_t)view_count(v), sizeof *h);
+    if (!h)
+        return;
+    hswish(spec_real(&q->spec, SET_SHIFT), spec_real(&q->spec, SET_BOUND), x,
+           h, view_count(v));
+    qkeras_bits_prepare(q, h, v, train);
+    mem_free(h);
+}
+
+static void values(const struct qkeras_run *r, const real *x, real *xq,
+                   real *u, int64_t n)
+{
+    const struct qspec *s = &r->q->spec;
+
+    hswish(spec_real(s, SET_SHIFT), spec_real(s, SET_BOUND), x, u, n);
+    qkeras_bits_values(r, u, xq, n);
+}
+
+static void slopes(const struct qkeras_run *r, const real *x, real *slope,
+                   int64_t n)
+{
+    const struct qspec *s = &r->q->spec;
+
+    slope_run(spec_real(s, SET_SHIFT), spec_real(s, SET_BOUND), x, slope, n);
+}
+
+static const struct qkeras_map map = {
+    .noise_row = BITS_NOISE,
+    .prepare = prepare,
+    .values = values,
+    .slopes = slopes,
+};
+
+static void forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
+{
+    qkeras_forward(&map, q, x, y, v, train);
+}
+
+static void backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
+{
+    qkeras_backward(&map, q, x, dy, dx, v);
+}
+
+static void codes(const struct quantizer *q, const real *x, int32_t *code,
+                  struct qview v)
+{
+    qkeras_codes(&map, q, x, code, v);
+}
+
+static void describe(const struct quantizer *q, real v, struct str *out)
+{
+    str_printf(out, "u = hard swish, step %.9g, codes %lld to %lld\n",
+               (double)q->scale[0], (long long)q->lo_code,
+               (long long)q->hi_code);
+    qkeras_describe(&map, q, v, out);
+}
+
+const struct quantizer_kind quantizer_quantized_hswish = {
+    .name = "quantized_hswish",
+    .help = "QKeras hard swish in fixed point",
+    .source = "QKeras 0.9.0 quantized_hswish",
+    .flags = QK_UNIFORM | QK_ACTIVATIONS | QK_OWN_SCALE,
+    .min_bits = 1,
+    .max_bits = 24,
+    .param = settings,
+    .check = qkeras_bits_check,
+    .set_range = qkeras_bits_set_range,
+    .forward = forward,
+    .backward = backward,
+    .codes = codes,
+    .describe = describe,
+    .example = "bits a1 a=quantized_hswish(8,2)",
+    .defaults = qkeras_defaults,
+    .parse = parse,
+    .print = print,
+    .scratch_bytes = qkeras_scratch,
+    .span = qkeras_bits_span,
+};

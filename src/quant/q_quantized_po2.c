@@ -1,0 +1,116 @@
+/* Quantizer quantized_po2 (QKeras): sign times a power of two.
+ *
+ * bits hold the sign and the exponent, with a sign of its own when max_value
+ * is None or above 1: exponents -2^e .. 2^e - 1, e = bits - 1 (- 1). y =
+ * sign(x) * 2^clip(round(log2|x|)); |x| < 1e-7 becomes the smallest exponent;
+ * quadratic_approximation: even exponents; gradient 1.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "quant/qkeras_po2.h"
+
+enum { SET_NOISE = PO2_ROWS, SET_STE };
+
+static const struct qrow settings[] = {
+    QKERAS_PO2_ROWS,
+    QKERAS_NOISE_ROWS,
+    {0},
+};
+
+static const struct qkeras_arg args[] = {
+    {"bits", QARG_BITS, 0},
+    {"max_value", QARG_OPTIONAL, PO2_MAX},
+    {"use_stochastic_rounding", QARG_STOCHASTIC, 0},
+    {"quadratic_approximation", QARG_BOOL, PO2_QUADRATIC},
+    {"log2_rounding", QARG_LOG2, PO2_FLOOR},
+    {"qnoise_factor", QARG_NUMBER, SET_NOISE},
+    {"var_name", QARG_UNUSED, 0},
+    {"use_ste", QARG_BOOL, SET_STE},
+    {"use_variables", QARG_UNUSED, 0},
+    {0},
+};
+
+static enum status parse(const char *text, struct qspec *s, struct err *e)
+{
+    return qkeras_parse(args, text, s, e);
+}
+
+static void print(const struct qspec *s, struct str *out)
+{
+    qkeras_print(args, s, out);
+}
+
+static enum status check(const struct qspec *s, struct err *e)
+{
+    if (!s->is_signed)
+        return err_set(e, STATUS_ARG, "quantized_po2 is signed: without a "
+                       "sign take quantized_relu_po2");
+    return qkeras_po2_check(s, s->bits - 1, e);
+}
+
+static struct po2_range range_of(const struct qspec *s)
+{
+    return qkeras_po2_range(s, s->bits - 1);
+}
+
+static void set_range(struct quantizer *q)
+{
+    qkeras_po2_set_range(q, range_of(&q->spec));
+}
+
+static void values(const struct qkeras_run *r, const real *x, real *xq,
+                   real *u, int64_t n)
+{
+    struct po2_range range = range_of(&r->q->spec);
+
+    for (int64_t i = 0; i < n; i++)
+        u[i] = real_fabs(x[i]);
+    qkeras_po2_values(r, &range, u, xq, n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        xq[i] = x[i] < 0 ? -xq[i] : xq[i];
+        u[i] = x[i];
+    }
+}
+
+static const struct qkeras_map map = {
+    .noise_row = SET_NOISE,
+    .values = values,
+};
+
+static void forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
+{
+    qkeras_forward(&map, q, x, y, v, train);
+}
+
+static void backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
+{
+    qkeras_backward(&map, q, x, dy, dx, v);
+}
+
+static void describe(const struct quantizer *q, real v, struct str *out)
+{
+    struct po2_range range = range_of(&q->spec);
+
+    str_printf(out, "exponents %d to %d\n", range.lo, range.hi);
+    qkeras_describe(&map, q, v, out);
+}
+
+const struct quantizer_kind quantizer_quantized_po2 = {
+    .name = "quantized_po2",
+    .help = "QKeras powers of two with a sign",
+    .source = "QKeras 0.9.0 quantized_po2",
+    .flags = QK_WEIGHTS | QK_ACTIVATIONS | QK_OWN_SCALE,
+    .min_bits = 2,
+    .max_bits = 8,
+    .param = settings,
+    .check = check,
+    .set_range = set_range,
+    .forward = forward,
+    .backward = backward,
+    .describe = describe,
+    .example = "bits d1 w=quantized_po2(4)",
+    .defaults = qkeras_defaults,
+    .parse = parse,
+    .print = print,
+};

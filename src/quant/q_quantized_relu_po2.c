@@ -1,0 +1,169 @@
+/* Quantizer quantized_relu_po2 (QKeras): relu in powers of two.
+ *
+ * As quantized_po2, all bits for the exponent; negative values become the
+ * smallest power, or with negative_slope a the negative power of a |x|. The
+ * differentiable part is relu(x) (leaky) up to max_value.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+
+#include "quant/qkeras_po2.h"
+
+enum { SET_SLOPE = PO2_ROWS, SET_NOISE, SET_STE };
+
+static const struct qrow settings[] = {
+    QKERAS_PO2_ROWS,
+    {"negative_slope", 0, 0, 1, "a power of two; 0: none"},
+    QKERAS_NOISE_ROWS,
+    {0},
+};
+
+static const struct qkeras_arg args[] = {
+    {"bits", QARG_BITS, 0},
+    {"max_value", QARG_OPTIONAL, PO2_MAX},
+    {"negative_slope", QARG_NUMBER, SET_SLOPE},
+    {"use_stochastic_rounding", QARG_STOCHASTIC, 0},
+    {"quadratic_approximation", QARG_BOOL, PO2_QUADRATIC},
+    {"log2_rounding", QARG_LOG2, PO2_FLOOR},
+    {"qnoise_factor", QARG_NUMBER, SET_NOISE},
+    {"var_name", QARG_UNUSED, 0},
+    {"use_ste", QARG_BOOL, SET_STE},
+    {"use_variables", QARG_UNUSED, 0},
+    {0},
+};
+
+static enum status parse(const char *text, struct qspec *s, struct err *e)
+{
+    return qkeras_parse(args, text, s, e);
+}
+
+static void print(const struct qspec *s, struct str *out)
+{
+    qkeras_print(args, s, out);
+}
+
+static void defaults(struct qspec *s)
+{
+    qkeras_defaults(s);
+    s->is_signed = false;
+}
+
+static enum status check(const struct qspec *s, struct err *e)
+{
+    double slope = s->param[SET_SLOPE];
+    int power;
+
+    if (s->is_signed)
+        return err_set(e, STATUS_ARG, "quantized_relu_po2 is unsigned, its "
+                       "negative side is negative_slope");
+    if (slope != 0 && frexp(slope, &power) != 0.5)
+        return err_set(e, STATUS_ARG, "quantized_relu_po2: negative_slope %g "
+                       "is no power of two", slope);
+    return qkeras_po2_check(s, s->bits, e);
+}
+
+static struct po2_range range_of(const struct qspec *s)
+{
+    return qkeras_po2_range(s, s->bits);
+}
+
+static void set_range(struct quantizer *q)
+{
+    qkeras_po2_set_range(q, range_of(&q->spec));
+}
+
+static real top_of(const struct qspec *s)
+{
+    return s->param[PO2_MAX] >= 0 ? spec_real(s, PO2_MAX) : (real)INFINITY;
+}
+
+/* max(x, 0), or max(-x, 0) * slope. */
+static void one_side(const real *x, real factor, real *a, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = x[i] * factor;
+
+        a[i] = t > 0 ? t : 0;
+    }
+}
+
+static void values(const struct qkeras_run *r, const real *x, real *xq,
+                   real *u, int64_t n)
+{
+    const struct qspec *s = &r->q->spec;
+    struct po2_range range = range_of(s);
+    real slope = spec_real(s, SET_SLOPE), top = top_of(s);
+    real below[QUANT_BLOCK];
+
+    one_side(x, 1, u, n);
+    qkeras_po2_values(r, &range, u, xq, n);
+    if (slope != 0) {
+        one_side(x, -slope, u, n);
+        qkeras_po2_values(r, &range, u, below, n);
+        for (int64_t i = 0; i < n; i++)
+            xq[i] = x[i] >= 0 ? xq[i] : -below[i];
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = x[i] > 0 ? x[i] : slope * x[i];
+
+        u[i] = x[i] <= top ? t : top;
+    }
+}
+
+static void slopes(const struct qkeras_run *r, const real *x, real *slope,
+                   int64_t n)
+{
+    const struct qspec *s = &r->q->spec;
+    real below = spec_real(s, SET_SLOPE), top = top_of(s);
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        slope[i] = x[i] > top ? 0 : x[i] > 0 ? 1 : below;
+}
+
+static const struct qkeras_map map = {
+    .noise_row = SET_NOISE,
+    .values = values,
+    .slopes = slopes,
+};
+
+static void forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
+{
+    qkeras_forward(&map, q, x, y, v, train);
+}
+
+static void backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
+{
+    qkeras_backward(&map, q, x, dy, dx, v);
+}
+
+static void describe(const struct quantizer *q, real v, struct str *out)
+{
+    struct po2_range range = range_of(&q->spec);
+
+    str_printf(out, "u = relu up to %.9g, exponents %d to %d\n",
+               (double)top_of(&q->spec), range.lo, range.hi);
+    qkeras_describe(&map, q, v, out);
+}
+
+const struct quantizer_kind quantizer_quantized_relu_po2 = {
+    .name = "quantized_relu_po2",
+    .help = "QKeras relu in powers of two",
+    .source = "QKeras 0.9.0 quantized_relu_po2",
+    .flags = QK_ACTIVATIONS | QK_OWN_SCALE,
+    .min_bits = 1,
+    .max_bits = 8,
+    .param = settings,
+    .check = check,
+    .set_range = set_range,
+    .forward = forward,
+    .backward = backward,
+    .describe = describe,
+    .example = "bits a1 a=quantized_relu_po2(4)",
+    .defaults = defaults,
+    .parse = parse,
+    .print = print,
+};

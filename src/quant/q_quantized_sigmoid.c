@@ -1,0 +1,171 @@
+/* Quantizer quantized_sigmoid (QKeras).
+ *
+ * p = sigmoid(x), or hard_sigmoid(x) = clip(x / 2 + 1/2, 0, 1); y =
+ * clip(rne(p * m) / m, symmetric / m, 1 - 1/m), m = 2^bits.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+
+#include "quant/qkeras.h"
+#include "quant/vmath.h"
+
+enum { SET_REAL };
+
+static const struct qrow settings[] = {
+    {"use_real_sigmoid", 0, 0, 1, "1: sigmoid, 0: its straight line"},
+    {0},
+};
+
+static const struct qkeras_arg args[] = {
+    {"bits", QARG_BITS, 0},
+    {"symmetric", QARG_NARROW, 0},
+    {"use_real_sigmoid", QARG_BOOL, SET_REAL},
+    {"use_stochastic_rounding", QARG_STOCHASTIC, 0},
+    {0},
+};
+
+static enum status parse(const char *text, struct qspec *s, struct err *e)
+{
+    return qkeras_parse(args, text, s, e);
+}
+
+static void print(const struct qspec *s, struct str *out)
+{
+    qkeras_print(args, s, out);
+}
+
+static void defaults(struct qspec *s)
+{
+    qkeras_defaults(s);
+    s->is_signed = false;
+}
+
+static enum status check(const struct qspec *s, struct err *e)
+{
+    if (s->is_signed)
+        return err_set(e, STATUS_ARG, "quantized_sigmoid is unsigned");
+    return qkeras_check(s, -1, e);
+}
+
+static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
+{
+    *lo = s->narrow;
+    *hi = ((int64_t)1 << s->bits) - 1;
+}
+
+static void set_range(struct quantizer *q)
+{
+    for (int64_t c = 0; c < q->channels; c++)
+        qkeras_set_step(q, c, (real)ldexp(1, -q->spec.bits));
+}
+
+/* Rounded p * m into v; sigmoid(x) = (1 + tanh(x / 2)) / 2. */
+static void codes_of(const struct qkeras_run *r, const real *x, real *v,
+                     int64_t n)
+{
+    bool smooth = spec_int(&r->q->spec, SET_REAL);
+    real m = 1 / r->step;
+
+    for (int64_t i = 0; i < n; i++)
+        v[i] = REAL(0.5) * x[i];
+    if (smooth)
+        tanh_block(v, v, n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real p = smooth ? REAL(0.5) * v[i] + REAL(0.5) : v[i] + REAL(0.5);
+
+        p = p < 0 ? 0 : p;
+        v[i] = (p > 1 ? 1 : p) * m;
+    }
+    qkeras_round(r, v, n, REAL(0.5));
+}
+
+static void values(const struct qkeras_run *r, const real *x, real *xq,
+                   real *u, int64_t n)
+{
+    real lo = (real)r->q->lo_code, hi = (real)r->q->hi_code;
+    real step = r->step;
+
+    codes_of(r, x, xq, n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real c = xq[i] < lo ? lo : xq[i];
+
+        xq[i] = (c > hi ? hi : c) * step;
+        u[i] = xq[i];
+    }
+}
+
+/* sigmoid' = sech(x / 2)^2 / 4, hard_sigmoid' = 1/2 on [-1, 1]. */
+static void slopes(const struct qkeras_run *r, const real *x, real *slope,
+                   int64_t n)
+{
+    real lo = (real)r->q->lo_code, hi = (real)r->q->hi_code;
+    bool smooth = spec_int(&r->q->spec, SET_REAL);
+    real v[QUANT_BLOCK];
+
+    codes_of(r, x, v, n);
+    for (int64_t i = 0; i < n; i++)
+        slope[i] = REAL(0.5) * x[i];
+    if (smooth)
+        sech2_block(slope, slope, n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real hard = x[i] >= -1 && x[i] <= 1 ? REAL(0.5) : 0;
+        real d = smooth ? REAL(0.25) * slope[i] : hard;
+
+        slope[i] = v[i] >= lo && v[i] <= hi ? d : 0;
+    }
+}
+
+static const struct qkeras_map map = {
+    .noise_row = -1,
+    .values = values,
+    .slopes = slopes,
+};
+
+static void forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
+{
+    qkeras_forward(&map, q, x, y, v, train);
+}
+
+static void backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
+{
+    qkeras_backward(&map, q, x, dy, dx, v);
+}
+
+static void codes(const struct quantizer *q, const real *x, int32_t *code,
+                  struct qview v)
+{
+    qkeras_codes(&map, q, x, code, v);
+}
+
+static void describe(const struct quantizer *q, real v, struct str *out)
+{
+    str_printf(out, "m = 2^%d, step 1/m, codes %lld to %lld\n",
+               q->spec.bits, (long long)q->lo_code,
+               (long long)q->hi_code);
+    qkeras_describe(&map, q, v, out);
+}
+
+const struct quantizer_kind quantizer_quantized_sigmoid = {
+    .name = "quantized_sigmoid",
+    .help = "QKeras sigmoid in fixed point",
+    .source = "QKeras 0.9.0 quantized_sigmoid",
+    .flags = QK_UNIFORM | QK_ACTIVATIONS | QK_OWN_SCALE,
+    .min_bits = 1,
+    .max_bits = 24,
+    .param = settings,
+    .check = check,
+    .set_range = set_range,
+    .forward = forward,
+    .backward = backward,
+    .codes = codes,
+    .describe = describe,
+    .example = "bits a1 a=quantized_sigmoid(8)",
+    .defaults = defaults,
+    .parse = parse,
+    .print = print,
+    .span = span,
+};

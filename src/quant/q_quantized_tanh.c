@@ -1,0 +1,170 @@
+/* Quantizer quantized_tanh (QKeras).
+ *
+ * p = tanh(x), or 2 hard_sigmoid(x) - 1 = clip(x, -1, 1); y = clip(rne(p * m)
+ * / m, -1 + symmetric / m, 1 - 1/m), m = 2^(bits-1). The gradient passes where
+ * x and the rounded value are inside their closed ranges.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+
+#include "quant/qkeras.h"
+#include "quant/vmath.h"
+
+enum { SET_REAL };
+
+static const struct qrow settings[] = {
+    {"use_real_tanh", 0, 0, 1, "1: tanh, 0: its straight-line stand-in"},
+    {0},
+};
+
+static const struct qkeras_arg args[] = {
+    {"bits", QARG_BITS, 0},
+    {"use_stochastic_rounding", QARG_STOCHASTIC, 0},
+    {"symmetric", QARG_NARROW, 0},
+    {"use_real_tanh", QARG_BOOL, SET_REAL},
+    {0},
+};
+
+static enum status parse(const char *text, struct qspec *s, struct err *e)
+{
+    return qkeras_parse(args, text, s, e);
+}
+
+static void print(const struct qspec *s, struct str *out)
+{
+    qkeras_print(args, s, out);
+}
+
+static enum status check(const struct qspec *s, struct err *e)
+{
+    if (!s->is_signed)
+        return err_set(e, STATUS_ARG, "quantized_tanh is signed");
+    return qkeras_check(s, -1, e);
+}
+
+static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
+{
+    int64_t m = (int64_t)1 << (s->bits - 1);
+
+    *lo = -m + s->narrow;
+    *hi = m - 1;
+}
+
+static void set_range(struct quantizer *q)
+{
+    for (int64_t c = 0; c < q->channels; c++)
+        qkeras_set_step(q, c, (real)ldexp(1, 1 - q->spec.bits));
+}
+
+static inline __attribute__((always_inline)) real hard_tanh(real x)
+{
+    real t = REAL(0.5) * x + REAL(0.5);
+
+    t = t < 0 ? 0 : t;
+    return 2 * (t > 1 ? 1 : t) - 1;
+}
+
+/* Rounded p * m into v. */
+static void codes_of(const struct qkeras_run *r, const real *x, real *v,
+                     int64_t n)
+{
+    real m = 1 / r->step;
+
+    if (spec_int(&r->q->spec, SET_REAL)) {
+        tanh_block(x, v, n);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] = hard_tanh(x[i]);
+    }
+    for (int64_t i = 0; i < n; i++)
+        v[i] *= m;
+    qkeras_round(r, v, n, REAL(0.5));
+}
+
+static void values(const struct qkeras_run *r, const real *x, real *xq,
+                   real *u, int64_t n)
+{
+    real lo = (real)r->q->lo_code, hi = (real)r->q->hi_code;
+    real step = r->step;
+
+    codes_of(r, x, xq, n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real c = xq[i] < lo ? lo : xq[i];
+
+        xq[i] = (c > hi ? hi : c) * step;
+        u[i] = xq[i];
+    }
+}
+
+/* tf.clip passes the gradient on its closed range. */
+static void slopes(const struct qkeras_run *r, const real *x, real *slope,
+                   int64_t n)
+{
+    real lo = (real)r->q->lo_code, hi = (real)r->q->hi_code;
+    bool smooth = spec_int(&r->q->spec, SET_REAL);
+    real v[QUANT_BLOCK];
+
+    codes_of(r, x, v, n);
+    if (smooth)
+        sech2_block(x, slope, n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real d = smooth ? slope[i] : x[i] >= -1 && x[i] <= 1 ? 1 : 0;
+
+        slope[i] = v[i] >= lo && v[i] <= hi ? d : 0;
+    }
+}
+
+static const struct qkeras_map map = {
+    .noise_row = -1,
+    .values = values,
+    .slopes = slopes,
+};
+
+static void forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
+{
+    qkeras_forward(&map, q, x, y, v, train);
+}
+
+static void backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
+{
+    qkeras_backward(&map, q, x, dy, dx, v);
+}
+
+static void codes(const struct quantizer *q, const real *x, int32_t *code,
+                  struct qview v)
+{
+    qkeras_codes(&map, q, x, code, v);
+}
+
+static void describe(const struct quantizer *q, real v, struct str *out)
+{
+    str_printf(out, "m = 2^%d, step 1/m, codes %lld to %lld\n",
+               q->spec.bits - 1, (long long)q->lo_code,
+               (long long)q->hi_code);
+    qkeras_describe(&map, q, v, out);
+}
+
+const struct quantizer_kind quantizer_quantized_tanh = {
+    .name = "quantized_tanh",
+    .help = "QKeras tanh in fixed point",
+    .source = "QKeras 0.9.0 quantized_tanh",
+    .flags = QK_UNIFORM | QK_ACTIVATIONS | QK_OWN_SCALE,
+    .min_bits = 1,
+    .max_bits = 24,
+    .param = settings,
+    .check = check,
+    .set_range = set_range,
+    .forward = forward,
+    .backward = backward,
+    .codes = codes,
+    .describe = describe,
+    .example = "bits a1 a=quantized_tanh(8)",
+    .defaults = qkeras_defaults,
+    .parse = parse,
+    .print = print,
+    .span = span,
+};

@@ -1,0 +1,144 @@
+/* Quantizer stochastic_binary (QKeras).
+ *
+ * Evaluation: qkeras_binary. Training: q = 1 with probability
+ * sigmoid(temperature * x / std), else -1; std of the channel with an
+ * automatic alpha, else 1. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "quant/qkeras_sign.h"
+
+enum { SET_TEMPERATURE = SIGN_ROWS, SET_REAL };
+
+static const struct qrow settings[] = {
+    QKERAS_ALPHA_ROWS,
+    {"temperature", 6, 1e-6, 1e6, "slope of the sigmoid"},
+    {"use_real_sigmoid", 1, 0, 1, "0: hard sigmoid"},
+    {0},
+};
+
+static const struct qkeras_arg args[] = {
+    {"alpha", QARG_ALPHA, SIGN_SCALING},
+    {"temperature", QARG_NUMBER, SET_TEMPERATURE},
+    {"use_real_sigmoid", QARG_BOOL, SET_REAL},
+    {0},
+};
+
+static enum status parse(const char *text, struct qspec *s, struct err *e)
+{
+    return qkeras_parse(args, text, s, e);
+}
+
+static void print(const struct qspec *s, struct str *out)
+{
+    qkeras_print(args, s, out);
+}
+
+static enum status check(const struct qspec *s, struct err *e)
+{
+    return qkeras_sign_check(s, e);
+}
+
+static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
+{
+    (void)s;
+    *lo = -1;
+    *hi = 1;
+}
+
+static void set_range(struct quantizer *q)
+{
+    qkeras_sign_set_range(q);
+}
+
+static void prepare(struct quantizer *q, const real *x, struct qview v,
+                    bool train)
+{
+    (void)train;
+    qkeras_sign_deviations(q, x, v);
+    if (spec_int(&q->spec, SIGN_SCALING) >= SCALING_AUTO)
+        qkeras_sign_scales(q, x, v, false);
+}
+
+static void values(const struct qkeras_run *r, const real *x, real *xq,
+                   real *u, int64_t n)
+{
+    const struct qspec *s = &r->q->spec;
+    real k = spec_real(s, SET_TEMPERATURE) / r->before;
+
+    if (r->rng)
+        for (int64_t i = 0; i < n; i++)
+            u[i] = x[i];
+    else
+        qkeras_sign_base(s, x, u, n);
+    for (int64_t i = 0; i < n; i++) {
+        bool up = x[i] >= 0;
+
+        if (r->rng)
+            up = qkeras_probability(k * x[i], spec_int(s, SET_REAL)) >=
+                 (real)rng_uniform(r->rng);
+        xq[i] = up ? r->step : -r->step;
+    }
+}
+
+/* Training has no tanh: the gradient is that of evaluation only where no
+ * stream draws. */
+static void slopes(const struct qkeras_run *r, const real *x, real *slope,
+                   int64_t n)
+{
+    if (!r->q->rng)
+        qkeras_sign_slopes(&r->q->spec, x, slope, n);
+}
+
+static const struct qkeras_map map = {
+    .noise_row = -1,
+    .random = true,
+    .prepare = prepare,
+    .values = values,
+    .slopes = slopes,
+};
+
+static void forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
+{
+    qkeras_forward(&map, q, x, y, v, train);
+}
+
+static void backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
+{
+    qkeras_backward(&map, q, x, dy, dx, v);
+}
+
+static void codes(const struct quantizer *q, const real *x, int32_t *code,
+                  struct qview v)
+{
+    qkeras_codes(&map, q, x, code, v);
+}
+
+static void describe(const struct quantizer *q, real v, struct str *out)
+{
+    str_printf(out, "alpha = %.9g\n", (double)q->scale[0]);
+    qkeras_describe(&map, q, v, out);
+}
+
+const struct quantizer_kind quantizer_stochastic_binary = {
+    .name = "stochastic_binary",
+    .help = "QKeras sign, drawn by a sigmoid in training",
+    .source = "QKeras 0.9.0 stochastic_binary",
+    .flags = QK_UNIFORM | QK_STOCHASTIC | QK_WEIGHTS | QK_ACTIVATIONS |
+             QK_OWN_SCALE,
+    .min_bits = 1,
+    .max_bits = 1,
+    .param = settings,
+    .check = check,
+    .set_range = set_range,
+    .forward = forward,
+    .backward = backward,
+    .codes = codes,
+    .describe = describe,
+    .example = "bits d1 w=stochastic_binary(alpha=1)",
+    .defaults = qkeras_defaults,
+    .parse = parse,
+    .print = print,
+    .scratch_bytes = qkeras_scratch,
+    .span = span,
+    .on_weights = qkeras_sign_on_weights,
+};

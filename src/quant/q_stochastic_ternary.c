@@ -1,0 +1,150 @@
+/* Quantizer stochastic_ternary (QKeras).
+ *
+ * Evaluation: qkeras_ternary. Training (automatic alpha only): with T = alpha
+ * / 2 and x, T over the channel's standard deviation, q = (b0 + b1) / 2, b0
+ * and b1 drawn as +-1 by sigmoid(temperature * (x -+ T)).
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "quant/qkeras_sign.h"
+
+enum { SET_TEMPERATURE = TERNARY_ROWS, SET_REAL };
+
+static const struct qrow settings[] = {
+    QKERAS_ALPHA_ROWS,
+    QKERAS_TERNARY_ROWS,
+    {"temperature", 8, 1e-6, 1e6, "slope of the sigmoids"},
+    {"use_real_sigmoid", 1, 0, 1, "0: hard sigmoid"},
+    {0},
+};
+
+static const struct qkeras_arg args[] = {
+    {"alpha", QARG_ALPHA, SIGN_SCALING},
+    {"threshold", QARG_OPTIONAL, TERNARY_THRESHOLD},
+    {"temperature", QARG_NUMBER, SET_TEMPERATURE},
+    {"use_real_sigmoid", QARG_BOOL, SET_REAL},
+    {"number_of_unrolls", QARG_INT, TERNARY_UNROLLS},
+    {0},
+};
+
+static enum status parse(const char *text, struct qspec *s, struct err *e)
+{
+    return qkeras_parse(args, text, s, e);
+}
+
+static void print(const struct qspec *s, struct str *out)
+{
+    qkeras_print(args, s, out);
+}
+
+static enum status check(const struct qspec *s, struct err *e)
+{
+    return qkeras_ternary_check(s, e);
+}
+
+static void set_range(struct quantizer *q)
+{
+    qkeras_sign_set_range(q);
+}
+
+static bool is_auto(const struct qspec *s)
+{
+    return spec_int(s, SIGN_SCALING) >= SCALING_AUTO;
+}
+
+/* In training `before` is the deviation, the draws need no codes. */
+static void prepare(struct quantizer *q, const real *x, struct qview v,
+                    bool train)
+{
+    qkeras_ternary_prepare(q, x, v, train);
+    if (train && q->rng)
+        qkeras_sign_deviations(q, x, v);
+}
+
+static void draw(const struct qkeras_run *r, const real *x, real *xq,
+                 int64_t n)
+{
+    const struct qspec *s = &r->q->spec;
+    bool smooth = spec_int(s, SET_REAL);
+    real k = spec_real(s, SET_TEMPERATURE), half = r->step / (2 * r->before);
+
+    for (int64_t i = 0; i < n; i++) {
+        real t = x[i] / r->before;
+        bool b0 = qkeras_probability(k * (t - half), smooth) >=
+                  (real)rng_uniform(r->rng);
+        bool b1 = qkeras_probability(k * (t + half), smooth) >=
+                  (real)rng_uniform(r->rng);
+
+        xq[i] = r->step * (real)(b0 + b1 - 1);
+    }
+}
+
+static void values(const struct qkeras_run *r, const real *x, real *xq,
+                   real *u, int64_t n)
+{
+    qkeras_sign_base(&r->q->spec, x, u, n);
+    if (r->rng && is_auto(&r->q->spec))
+        draw(r, x, xq, n);
+    else
+        qkeras_ternary_values(r, x, xq, n);
+}
+
+static void slopes(const struct qkeras_run *r, const real *x, real *slope,
+                   int64_t n)
+{
+    qkeras_sign_slopes(&r->q->spec, x, slope, n);
+}
+
+static const struct qkeras_map map = {
+    .noise_row = -1,
+    .random = true,
+    .prepare = prepare,
+    .values = values,
+    .slopes = slopes,
+};
+
+static void forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
+{
+    qkeras_forward(&map, q, x, y, v, train);
+}
+
+static void backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
+{
+    qkeras_backward(&map, q, x, dy, dx, v);
+}
+
+static void codes(const struct quantizer *q, const real *x, int32_t *code,
+                  struct qview v)
+{
+    qkeras_codes(&map, q, x, code, v);
+}
+
+static void describe(const struct quantizer *q, real v, struct str *out)
+{
+    str_printf(out, "alpha = %.9g\n", (double)q->scale[0]);
+    qkeras_describe(&map, q, v, out);
+}
+
+const struct quantizer_kind quantizer_stochastic_ternary = {
+    .name = "stochastic_ternary",
+    .help = "QKeras ternary, drawn by sigmoids in training",
+    .source = "QKeras 0.9.0 stochastic_ternary",
+    .flags = QK_UNIFORM | QK_STOCHASTIC | QK_WEIGHTS | QK_ACTIVATIONS |
+             QK_OWN_SCALE,
+    .min_bits = 2,
+    .max_bits = 2,
+    .param = settings,
+    .check = check,
+    .set_range = set_range,
+    .forward = forward,
+    .backward = backward,
+    .codes = codes,
+    .describe = describe,
+    .example = "bits d1 w=stochastic_ternary(alpha='auto')",
+    .defaults = qkeras_defaults,
+    .parse = parse,
+    .print = print,
+    .scratch_bytes = qkeras_scratch,
+    .span = qkeras_ternary_span,
+    .on_weights = qkeras_sign_on_weights,
+};

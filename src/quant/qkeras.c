@@ -1,0 +1,280 @@
+/* QKeras quantizers: the loops around their element functions.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "quant/qkeras.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "quant/vmath.h"
+
+#ifdef REAL_IS_DOUBLE
+#define REAL_SMALLEST DBL_MIN
+#define LN2 0.6931471805599453
+#else
+#define REAL_SMALLEST FLT_MIN
+#define LN2 0.6931472f
+#endif
+
+static struct qkeras_run run_of(const struct kcall *c, int64_t channel)
+{
+    const struct qkeras_map *m = c->own;
+    struct quantizer *q = c->q;
+    bool draws = m->always_random ||
+                 (c->train &&
+                  (m->random || q->spec.rounding == ROUND_STOCHASTIC));
+
+    return (struct qkeras_run){
+        .q = q,
+        .channel = channel,
+        .step = q->scale[channel],
+        .before = m->prepare ? qkeras_before(q)[channel] : 0,
+        .rng = draws ? q->rng : NULL,
+    };
+}
+
+QUANT_CLONES static void mix(real f, bool ste, const real *xq, const real *u,
+                             real *y, int64_t n)
+{
+    real rest = 1 - f;
+
+    if (ste) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = u[i] + f * (xq[i] - u[i]);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = rest * u[i] + f * xq[i];
+    }
+}
+
+static real noise_of(const struct qkeras_map *m, const struct qspec *s)
+{
+    return m->noise_row < 0 ? 1 : spec_real(s, m->noise_row);
+}
+
+static bool ste_of(const struct qkeras_map *m, const struct qspec *s)
+{
+    return m->noise_row < 0 || spec_int(s, m->noise_row + 1);
+}
+
+static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct kcall *c = ctx;
+    const struct qkeras_map *m = c->own;
+    const struct qspec *s = &c->q->spec;
+    struct qkeras_run r = run_of(c, channel);
+
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real xq[QUANT_BLOCK], u[QUANT_BLOCK];
+        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        m->values(&r, c->x + at + i, xq, u, k);
+        mix(noise_of(m, s), ste_of(m, s), xq, u, c->y + at + i, k);
+    }
+}
+
+/* One random stream is drawn in element order: no threads then. */
+static void run_pieces(const struct qkeras_map *m, struct kcall *c,
+                       piece_fn fn)
+{
+    if (c->q->rng && (m->always_random || c->train) &&
+        (m->always_random || m->random ||
+         c->q->spec.rounding == ROUND_STOCHASTIC))
+        view_serial(c->view, fn, c);
+    else
+        view_each(c->view, fn, c);
+}
+
+void qkeras_forward(const struct qkeras_map *m, struct quantizer *q,
+                    const real *x, real *y, struct qview v, bool train)
+{
+    struct kcall c = kcall_forward(q, x, y, v, train);
+
+    c.own = m;
+    if (m->prepare)
+        m->prepare(q, x, v, train);
+    run_pieces(m, &c, forward_piece);
+}
+
+QUANT_CLONES static void scale_slopes(real f, const real *dy,
+                                      const real *slope, real *dx, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = f * (dy[i] * slope[i]);
+}
+
+static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct kcall *c = ctx;
+    const struct qkeras_map *m = c->own;
+    const struct qspec *s = &c->q->spec;
+    struct qkeras_run r = run_of(c, channel);
+    real f = ste_of(m, s) ? 1 : 1 - noise_of(m, s);
+
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real slope[QUANT_BLOCK];
+        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        for (int64_t j = 0; j < k; j++)
+            slope[j] = 1;
+        if (m->slopes)
+            m->slopes(&r, c->x + at + i, slope, k);
+        scale_slopes(f, c->dy + at + i, slope, c->dx + at + i, k);
+    }
+}
+
+void qkeras_backward(const struct qkeras_map *m, struct quantizer *q,
+                     const real *x, const real *dy, real *dx, struct qview v)
+{
+    struct kcall c = kcall_backward(q, x, dy, dx, v);
+
+    c.own = m;
+    if (!m->slopes && ste_of(m, &q->spec))
+        pass_gradient(dy, dx, view_count(v));
+    else
+        view_each(v, backward_piece, &c);
+}
+
+static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
+{
+    const struct kcall *c = ctx;
+    const struct qkeras_map *m = c->own;
+    struct qkeras_run r = run_of(c, channel);
+
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real xq[QUANT_BLOCK], u[QUANT_BLOCK];
+        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        m->values(&r, c->x + at + i, xq, u, k);
+        for (int64_t j = 0; j < k; j++)
+            c->code[at + i + j] = (int32_t)real_rint(xq[j] / r.step);
+    }
+}
+
+void qkeras_codes(const struct qkeras_map *m, const struct quantizer *q,
+                  const real *x, int32_t *code, struct qview v)
+{
+    /* Scales found from x land in the arrays that both copies share. */
+    struct quantizer found = *q;
+    struct kcall c = kcall_codes(q, x, code, v);
+
+    c.q = &found;
+    c.own = m;
+    if (m->prepare)
+        m->prepare(&found, x, v, false);
+    run_pieces(m, &c, codes_piece);
+}
+
+void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
+                     real v, struct str *out)
+{
+    struct quantizer copy = *q;
+    struct kcall c = kcall_forward(&copy, &v, NULL, (struct qview){1, 1, 1},
+                                   false);
+    struct qkeras_run r;
+    real xq, u, slope = 1, y;
+
+    c.own = m;
+    r = run_of(&c, 0);
+    m->values(&r, &v, &xq, &u, 1);
+    mix(noise_of(m, &q->spec), ste_of(m, &q->spec), &xq, &u, &y, 1);
+    if (m->slopes)
+        m->slopes(&r, &v, &slope, 1);
+    if (!ste_of(m, &q->spec))
+        slope *= 1 - noise_of(m, &q->spec);
+    str_printf(out, "u = %.9g, quantized %.9g\n", (double)u, (double)xq);
+    str_printf(out, "y = u + %.9g * (quantized - u) = %.9g\n",
+               (double)noise_of(m, &q->spec), (double)y);
+    str_printf(out, "gradient: dx = %.9g * dy\n", (double)slope);
+}
+
+/* tf.floor(v / p) with the probability of the fraction, else tf.ceil: the
+ * order of QKeras's comparison. */
+void qkeras_round(const struct qkeras_run *r, real *v, int64_t n,
+                  real precision)
+{
+    real k = 1 / precision;
+
+    if (!r->rng || r->q->spec.rounding != ROUND_STOCHASTIC) {
+        round_block(ROUND_HALF_EVEN, NULL, v, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        real t = v[i] * k, low = real_floor(t);
+
+        v[i] = (t - low < (real)rng_uniform(r->rng) ? low : real_ceil(t)) /
+               k;
+    }
+}
+
+real qkeras_po2(real s)
+{
+    return real_pow2((real_int)real_rint(real_log(s + QKERAS_EPS) / LN2));
+}
+
+real qkeras_alpha(const struct qspec *s, int scaling_row)
+{
+    return spec_int(s, scaling_row) == SCALING_NUMBER
+               ? spec_real(s, scaling_row + 1)
+               : 1;
+}
+
+bool qkeras_is_vector(struct qview v)
+{
+    return v.outer * v.inner == 1 && v.channels > 1;
+}
+
+real qkeras_least_squares(const double *sum, int64_t n)
+{
+    real qx = (real)(sum[0] / (double)n), qq = (real)(sum[1] / (double)n);
+
+    return qx / (qq + QKERAS_EPS);
+}
+
+void qkeras_set_step(struct quantizer *q, int64_t channel, real step)
+{
+    real s = step > REAL_SMALLEST ? step : REAL_SMALLEST;
+
+    q->scale[channel] = s;
+    q->zero_point[channel] = 0;
+    q->lo[channel] = s * (real)q->lo_code;
+    q->hi[channel] = s * (real)q->hi_code;
+}
+
+size_t qkeras_scratch(const struct qspec *s, int64_t channels)
+{
+    (void)s;
+    return (size_t)channels * sizeof(real);
+}
+
+void qkeras_defaults(struct qspec *s)
+{
+    kind_plain(s, USE_SIGN);
+    if (s->rounding != ROUND_STOCHASTIC)
+        s->rounding = ROUND_HALF_EVEN;
+    s->is_signed = true;
+    s->narrow = false;
+}
+
+enum status qkeras_check(const struct qspec *s, int scaling_row,
+                         struct err *e)
+{
+    int scaling = scaling_row < 0 ? SCALING_NONE : spec_int(s, scaling_row);
+
+    TRY(kind_check(s, USE_SIGN | USE_NARROW | USE_STOCHASTIC, e));
+    if (scaling == SCALING_NUMBER && !(s->param[scaling_row + 1] > 0))
+        return err_set(e, STATUS_ARG, "%s: alpha is %g, not above 0",
+                       s->kind->name, s->param[scaling_row + 1]);
+    return STATUS_OK;
+}
+
+void qkeras_on_weights(struct qspec *s, int scaling_row)
+{
+    if (spec_int(s, scaling_row) != SCALING_NONE)
+        return;
+    s->param[scaling_row] = SCALING_AUTO_PO2;
+    s->grain = GRAIN_CHANNEL;
+    s->group = 0;
+}

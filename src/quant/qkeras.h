@@ -1,0 +1,122 @@
+/* What the QKeras quantizers share: scales by alpha, straight-through mixing,
+ * arguments by their constructors' names.
+ *
+ * Every QKeras quantizer is y = u + f * (xq - u) (use_ste) or (1 - f) * u +
+ * f * xq, with xq the quantized value, u the differentiable part and f its
+ * qnoise_factor; both operations are done, as QKeras does, so that y has
+ * QKeras's bits. dx = dy * du/dx (times 1 - f without use_ste).
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef QUANT_QKERAS_H
+#define QUANT_QKERAS_H
+
+#include "quant/kinds.h"
+
+/* keras.backend.epsilon() */
+#define QKERAS_EPS REAL(1e-7)
+
+/* Row `scaling`: how alpha was given. The row after it is alpha's number. */
+enum qkeras_scaling {
+    SCALING_NONE, SCALING_NUMBER, SCALING_AUTO, SCALING_AUTO_PO2
+};
+#define QKERAS_ALPHA_ROWS                                              \
+    {"scaling", SCALING_NONE, 0, 3,                                    \
+     "alpha: 0 None, 1 a number, 2 'auto', 3 'auto_po2'"},             \
+    {"alpha", 1, -1e30, 1e30, "the number"}
+#define QKERAS_NOISE_ROWS                                              \
+    {"qnoise_factor", 1, 0, 1, "share of the quantized value"},        \
+    {"use_ste", 1, 0, 1, "1: x + f * (q(x) - x); 0: gradient 1 - f"}
+
+/* One call on one channel. */
+struct qkeras_run {
+    struct quantizer *q;
+    int64_t channel;
+    real step;                /* q->scale of the channel */
+    real before;              /* the scale that made the codes, see auto */
+    struct rng *rng;          /* NULL: evaluation, or no random rounding */
+};
+
+/* A quantizer by its parts; rows are -1 where it has none. */
+struct qkeras_map {
+    int noise_row;            /* qnoise_factor, followed by use_ste */
+    bool random;              /* draws in training whatever the rounding */
+    bool always_random;       /* draws in evaluation too */
+    /* Scales of all channels from x, before anything else; NULL: fixed. */
+    void (*prepare)(struct quantizer *q, const real *x, struct qview v,
+                    bool train);
+    /* n <= QUANT_BLOCK elements: quantized values and differentiable part. */
+    void (*values)(const struct qkeras_run *r, const real *x, real *xq,
+                   real *u, int64_t n);
+    /* du/dx; NULL: 1. */
+    void (*slopes)(const struct qkeras_run *r, const real *x, real *slope,
+                   int64_t n);
+};
+void qkeras_forward(const struct qkeras_map *m, struct quantizer *q,
+                    const real *x, real *y, struct qview v, bool train);
+void qkeras_backward(const struct qkeras_map *m, struct quantizer *q,
+                     const real *x, const real *dy, real *dx,
+                     struct qview v);
+/* xq / step, for kinds whose values lie on an even grid. */
+void qkeras_codes(const struct qkeras_map *m, const struct quantizer *q,
+                  const real *x, int32_t *code, struct qview v);
+/* "y = ..." and the gradient for one value. */
+void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
+                     real v, struct str *out);
+
+/* Rounds to multiples of `precision`: half to even in evaluation, at random
+ * in training with use_stochastic_rounding (QKeras: precision 1, 1/2, 1/3,
+ * 1/8, depending on the quantizer; in evaluation always 1). */
+void qkeras_round(const struct qkeras_run *r, real *v, int64_t n,
+                  real precision);
+
+/* 2^rne(ln(s + eps) / ln 2) in float, as QKeras's auto_po2. */
+real qkeras_po2(real s);
+/* Alpha as a factor; 1 for None and auto. */
+real qkeras_alpha(const struct qspec *s, int scaling_row);
+/* QKeras's scale of a rank-1 array: every element is a channel, but the first
+ * guess is made from all of them. */
+bool qkeras_is_vector(struct qview v);
+/* mean(x q) / (mean(q q) + eps) from the channel's two sums over n. */
+real qkeras_least_squares(const double *sum, int64_t n);
+/* q->scale >= the smallest normal number, zero points 0, range from codes. */
+void qkeras_set_step(struct quantizer *q, int64_t channel, real step);
+/* One real per channel: the scale before the last step of an automatic
+ * search, whose codes are kept. */
+size_t qkeras_scratch(const struct qspec *s, int64_t channels);
+static inline real *qkeras_before(const struct quantizer *q)
+{
+    return q->scratch;
+}
+
+/* Constructor arguments, in order. */
+enum qkeras_type {
+    QARG_BITS, QARG_INT, QARG_BOOL, QARG_NUMBER,
+    QARG_OPTIONAL,            /* number, or None: -1 */
+    QARG_ALPHA,               /* number, None, 'auto', 'auto_po2' */
+    QARG_SIGNED,              /* keep_negative */
+    QARG_NARROW,              /* symmetric */
+    QARG_STOCHASTIC,          /* use_stochastic_rounding */
+    QARG_LOG2,                /* 'rnd' or 'floor' */
+    QARG_UNUSED               /* None or False only */
+};
+struct qkeras_arg {
+    const char *name;
+    enum qkeras_type type;
+    int row;                  /* of the kind's settings, where it has one */
+};
+
+/* Everything that a QKeras quantizer does not use, neutral; its defaults. */
+void qkeras_defaults(struct qspec *s);
+enum status qkeras_check(const struct qspec *s, int scaling_row,
+                         struct err *e);
+/* alpha None on a layer's weights becomes 'auto_po2', symmetric. */
+void qkeras_on_weights(struct qspec *s, int scaling_row);
+
+/* "6,0,alpha='auto'": a strict grammar, nothing is evaluated: values are
+ * numbers, True, False, None and quoted words; keywords follow positions.
+ * Arguments that are not given get the constructor's defaults. */
+enum status qkeras_parse(const struct qkeras_arg *args, const char *text,
+                         struct qspec *s, struct err *e);
+void qkeras_print(const struct qkeras_arg *args, const struct qspec *s,
+                  struct str *out);
+
+#endif

@@ -1,0 +1,41 @@
+/* What QKeras's binary and ternary quantizers share.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef QUANT_QKERAS_SIGN_H
+#define QUANT_QKERAS_SIGN_H
+
+#include "quant/qkeras.h"
+
+/* The first settings of all of them, and of the ternary ones. */
+enum {
+    SIGN_SCALING, SIGN_ALPHA, SIGN_ROWS,
+    TERNARY_THRESHOLD = SIGN_ROWS, TERNARY_UNROLLS, TERNARY_ROWS
+};
+#define QKERAS_TERNARY_ROWS                                              \
+    {"threshold", -1, -1, 1e30, "from where values count; -1: None"},    \
+    {"number_of_unrolls", 5, 1, 100, "steps of the automatic scale"}
+
+enum status qkeras_sign_check(const struct qspec *s, struct err *e);
+void qkeras_sign_set_range(struct quantizer *q);
+void qkeras_sign_on_weights(struct qspec *s);
+/* u and its slope: tanh(x) with alpha None, else x. */
+void qkeras_sign_base(const struct qspec *s, const real *x, real *u,
+                      int64_t n);
+void qkeras_sign_slopes(const struct qspec *s, const real *x, real *slope,
+                        int64_t n);
+/* Automatic alphas of q = sign(x), or with zero_one of q = (x >= 0). */
+void qkeras_sign_scales(struct quantizer *q, const real *x, struct qview v,
+                        bool zero_one);
+/* Standard deviations + eps into qkeras_before (1 without automatic alpha). */
+void qkeras_sign_deviations(struct quantizer *q, const real *x,
+                            struct qview v);
+/* sigmoid(x), or hard_sigmoid(x). */
+real qkeras_probability(real x, bool smooth);
+
+enum status qkeras_ternary_check(const struct qspec *s, struct err *e);
+void qkeras_ternary_span(const struct qspec *s, int64_t *lo, int64_t *hi);
+void qkeras_ternary_prepare(struct quantizer *q, const real *x,
+                            struct qview v, bool train);
+void qkeras_ternary_values(const struct qkeras_run *r, const real *x,
+                           real *xq, int64_t n);
+
+#endif
