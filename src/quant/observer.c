@@ -26,19 +26,48 @@ struct extent {
     int bad;                  /* how many are not finite (pieces are short) */
 };
 
-/* v - v is 0 for finite values only. */
+#define LANES 16
+
+/* Lanes of their own for the ends: no reduction to reorder. v - v is 0 for
+ * finite values only. */
+struct lanes {
+    real lo[LANES], hi[LANES];
+    int bad[LANES];
+};
+
+static inline __attribute__((always_inline)) void
+look(struct lanes *s, const real *x, int n)
+{
+#pragma omp simd
+    for (int l = 0; l < n; l++) {
+        real v = x[l];
+
+        s->lo[l] = v < s->lo[l] ? v : s->lo[l];
+        s->hi[l] = v > s->hi[l] ? v : s->hi[l];
+        s->bad[l] += v - v != 0;
+    }
+}
+
 QUANT_CLONES static struct extent extent_of(const real *x, int64_t n)
 {
-    real lo = (real)INFINITY, hi = (real)-INFINITY;
-    int bad = 0;
+    struct extent e = {(real)INFINITY, (real)-INFINITY, 0};
+    struct lanes s;
+    int64_t i = 0;
 
-#pragma omp simd reduction(min : lo) reduction(max : hi) reduction(+ : bad)
-    for (int64_t i = 0; i < n; i++) {
-        lo = x[i] < lo ? x[i] : lo;
-        hi = x[i] > hi ? x[i] : hi;
-        bad += x[i] - x[i] != 0;
+    for (int l = 0; l < LANES; l++) {
+        s.lo[l] = e.lo;
+        s.hi[l] = e.hi;
+        s.bad[l] = 0;
     }
-    return (struct extent){lo, hi, bad};
+    for (; i + LANES <= n; i += LANES)
+        look(&s, x + i, LANES);
+    look(&s, x + i, (int)(n - i));
+    for (int l = 0; l < LANES; l++) {
+        e.lo = s.lo[l] < e.lo ? s.lo[l] : e.lo;
+        e.hi = s.hi[l] > e.hi ? s.hi[l] : e.hi;
+        e.bad += s.bad[l];
+    }
+    return e;
 }
 
 static enum status report_bad(const real *x, int64_t n, struct err *e)
