@@ -272,6 +272,7 @@ static void run_analyzer(struct golden_case *c)
 static const struct golden_kind kinds[] = {
     {"analyzer", run_analyzer},
     {"qdq", run_qdq},
+    {"quantsim", golden_aimet_sim},
     {0},
 };
 
