@@ -104,6 +104,36 @@ static int64_t scan_flat(const real *x, int64_t n, real *lo, real *hi)
     return bad;
 }
 
+/* Channels innermost: one row of them after the other. */
+QUANT_CLONES static int row_extents(const real *x, real *lo, real *hi,
+                                    int64_t n)
+{
+    int bad = 0;
+
+#pragma omp simd reduction(+ : bad)
+    for (int64_t c = 0; c < n; c++) {
+        real v = x[c];
+
+        lo[c] = v < lo[c] ? v : lo[c];
+        hi[c] = v > hi[c] ? v : hi[c];
+        bad += v - v != 0;
+    }
+    return bad;
+}
+
+static int64_t scan_rows(const real *x, struct qview v, real *lo, real *hi)
+{
+    int64_t bad = 0;
+
+    for (int64_t c = 0; c < v.channels; c++) {
+        lo[c] = (real)INFINITY;
+        hi[c] = (real)-INFINITY;
+    }
+    for (int64_t r = 0; r < v.outer; r++)
+        bad += row_extents(x + r * v.channels, lo, hi, v.channels);
+    return bad;
+}
+
 static int64_t scan_channels(const real *x, struct qview v, real *lo,
                              real *hi)
 {
@@ -135,8 +165,12 @@ enum status scan_minmax(const real *x, struct qview v, real *lo, real *hi,
 
     if (view_count(v) == 0)
         return err_set(e, STATUS_NUMERIC, "no values to observe");
-    bad = v.channels == 1 ? scan_flat(x, v.outer * v.inner, lo, hi)
-                          : scan_channels(x, v, lo, hi);
+    if (v.channels == 1)
+        bad = scan_flat(x, v.outer * v.inner, lo, hi);
+    else if (v.inner == 1)
+        bad = scan_rows(x, v, lo, hi);
+    else
+        bad = scan_channels(x, v, lo, hi);
     return bad ? report_bad(x, view_count(v), e) : STATUS_OK;
 }
 

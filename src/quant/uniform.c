@@ -385,6 +385,73 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     }
 }
 
+/* Channels innermost (N,H,W,C): every element of a row has a grid of its own,
+ * so the loop runs over channels. */
+QUANT_CLONES static void forward_row(const struct quantizer *q,
+                                     const real *x, real *y)
+{
+    const real *scale = q->scale, *zero = q->zero_point;
+    real lo = (real)q->lo_code, hi = (real)q->hi_code;
+    real divide = q->spec.divide ? REAL(1.0) : 0;
+    int64_t n = q->channels;
+
+#pragma omp simd
+    for (int64_t c = 0; c < n; c++) {
+        real s = scale[c], z = zero[c];
+        real ratio = divide > 0 ? x[c] / s : x[c] * (REAL(1.0) / s);
+        real v = real_rint(ratio) + z;
+
+        v = v < CODE_LIMIT ? v : -CODE_LIMIT;
+        v = v > lo ? v : lo;
+        v = v < hi ? v : hi;
+        y[c] = (v - z) * s;
+    }
+}
+
+QUANT_CLONES static void backward_row(const struct quantizer *q,
+                                      const real *x, const real *dy,
+                                      real *dx)
+{
+    const real *scale = q->scale, *zero = q->zero_point;
+    real lo = (real)q->lo_code, hi = (real)q->hi_code;
+    real divide = q->spec.divide ? REAL(1.0) : 0;
+    int64_t n = q->channels;
+
+#pragma omp simd
+    for (int64_t c = 0; c < n; c++) {
+        real s = scale[c];
+        real ratio = divide > 0 ? x[c] / s : x[c] * (REAL(1.0) / s);
+        real v = real_rint(ratio) + zero[c];
+        int in = (v >= lo) & (v <= hi);
+
+        dx[c] = in ? dy[c] : 0;
+    }
+}
+
+/* Rows of channels, one after the other in memory. */
+static bool by_rows(const struct quantizer *q, struct qview v)
+{
+    return v.inner == 1 && v.channels > 1 && !q->spec.clamp_first &&
+           is_hot(&q->spec, q->spec.rounding);
+}
+
+static void forward_rows(const struct call *c, struct qview v)
+{
+#pragma omp parallel for schedule(static) \
+    if (view_count(v) >= QUANT_PARALLEL)
+    for (int64_t r = 0; r < v.outer; r++)
+        forward_row(c->cq, c->x + r * v.channels, c->y + r * v.channels);
+}
+
+static void backward_rows(const struct call *c, struct qview v)
+{
+#pragma omp parallel for schedule(static) \
+    if (view_count(v) >= QUANT_PARALLEL)
+    for (int64_t r = 0; r < v.outer; r++)
+        backward_row(c->cq, c->x + r * v.channels, c->dy + r * v.channels,
+                     c->dx + r * v.channels);
+}
+
 /* One random stream is drawn in element order: no threads then. */
 static void run_pieces(struct qview v, piece_fn fn, struct call *c)
 {
@@ -402,7 +469,10 @@ void uniform_forward(struct quantizer *q, const real *x, real *y,
 {
     struct call c = {.cq = q, .x = x, .y = y, .train = train};
 
-    run_pieces(v, forward_piece, &c);
+    if (by_rows(q, v))
+        forward_rows(&c, v);
+    else
+        run_pieces(v, forward_piece, &c);
 }
 
 void uniform_backward(struct quantizer *q, const real *x, const real *dy,
@@ -417,7 +487,10 @@ void uniform_backward(struct quantizer *q, const real *x, const real *dy,
             dx[i] = dy[i];
         return;
     }
-    view_each(v, backward_piece, &c);
+    if (by_rows(q, v))
+        backward_rows(&c, v);
+    else
+        view_each(v, backward_piece, &c);
 }
 
 void uniform_codes(const struct quantizer *q, const real *x, int32_t *code,

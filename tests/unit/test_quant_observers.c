@@ -258,6 +258,45 @@ static void channels_are_observed_one_by_one(void **state)
     }
 }
 
+/* (N,H,W,C) against (N,C,H,W) of the same values. */
+static void channels_may_lie_innermost(void **state)
+{
+    static const char *const texts[] = {
+        "affine:4,channel,unsigned,asym", "affine:4,channel,divide",
+        "affine:4,channel,clamp=first,round=half_up", "lsq:4,channel",
+    };
+    enum { OUTER = 30, CHANNELS = 20 };
+    static real x[OUTER * CHANNELS], t[OUTER * CHANNELS], a[OUTER * CHANNELS],
+        b[OUTER * CHANNELS];
+    struct qview inner = {OUTER, CHANNELS, 1}, outer = {1, CHANNELS, OUTER};
+
+    (void)state;
+    fill_heavy(x, OUTER * CHANNELS);
+    for (int i = 0; i < OUTER * CHANNELS; i++)
+        t[i % CHANNELS * OUTER + i / CHANNELS] = x[i];
+    for (size_t k = 0; k < sizeof texts / sizeof texts[0]; k++) {
+        struct quantizer *p = quantizer(texts[k], CHANNELS);
+        struct quantizer *q = quantizer(texts[k], CHANNELS);
+        struct err e;
+
+        assert_int_equal(quantizer_observe(p, x, inner, &e), STATUS_OK);
+        assert_int_equal(quantizer_observe(q, t, outer, &e), STATUS_OK);
+        assert_memory_equal(p->scale, q->scale, CHANNELS * sizeof(real));
+        quantizer_forward(p, x, a, inner, true);
+        quantizer_forward(q, t, b, outer, true);
+        for (int i = 0; i < OUTER * CHANNELS; i++)
+            assert_true(a[i] == b[i % CHANNELS * OUTER + i / CHANNELS]);
+        p->learn = q->learn = p->n_learned > 0;
+        quantizer_backward(p, x, x, a, inner);
+        quantizer_backward(q, t, t, b, outer);
+        for (int i = 0; i < OUTER * CHANNELS; i++)
+            assert_true(a[i] == b[i % CHANNELS * OUTER + i / CHANNELS]);
+        assert_reals_near(p->grad, q->grad, p->n_learned, 1e-5, 1e-6);
+        quantizer_free(p);
+        quantizer_free(q);
+    }
+}
+
 /* All results of a training step of a quantizer over 200,000 values. */
 struct result {
     real *y, *dx;
@@ -321,6 +360,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(growing_histograms_lose_no_value),
     cmocka_unit_test(observers_describe_what_they_saw),
     cmocka_unit_test(channels_are_observed_one_by_one),
+    cmocka_unit_test(channels_may_lie_innermost),
     cmocka_unit_test(results_do_not_depend_on_the_number_of_threads),
 };
 
