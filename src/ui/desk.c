@@ -151,10 +151,12 @@ struct desk *desk_new(struct lab *lab, struct log *log,
                       const struct look *look)
 {
     struct desk *d = xmalloc(sizeof *d);
-    *d = (struct desk){ .lab = lab, .log = log, .look = *look };
+    *d = (struct desk){ .lab = lab, .log = log, .base = *look,
+                        .look = *look };
     d->model.cursor = -1;
     d->stats = (struct pacer){ .least = 0.5, .factor = 400 };
     d->prompt = (struct prompt_view){ "", "", 0 };
+    desk_settings(d);
     return d;
 }
 
@@ -346,6 +348,7 @@ enum status desk_focus(struct desk *d, const char *words, struct err *e)
     }
     if (!strcmp(name, "help")) {
         d->help = !d->help;
+        d->help_page = 0;
         d->whole = true;
         return STATUS_OK;
     }
@@ -402,6 +405,71 @@ bool desk_run(struct desk *d, const char *line, struct err *e)
         }
     }
     return false;
+}
+
+bool desk_help_key(struct desk *d, const char *key)
+{
+    static const char *const closing[] = { "Esc", "Enter", "q", "F1" };
+    d->whole = true;
+    if (!strcmp(key, "Space") && d->help_page + 1 < d->help_pages) {
+        d->help_page++;
+        return true;
+    }
+    d->help = false;
+    for (size_t i = 0; i < sizeof closing / sizeof closing[0]; i++) {
+        if (!strcmp(closing[i], key))
+            return true;
+    }
+    return !strcmp(key, "Space");
+}
+
+/* ---- settings and the mouse ---- */
+
+/* A setting that says auto, or is not there, leaves what the front end found
+ * out about the terminal. */
+static const char *chosen(struct desk *d, const char *setting)
+{
+    const char *text = lab_setting(d->lab, setting);
+    return text && strcmp(text, "auto") != 0 ? text : NULL;
+}
+
+void desk_settings(struct desk *d)
+{
+    d->look = d->base;
+    const char *color = chosen(d, "color");
+    if (color)
+        d->look.color = !strcmp(color, "always");
+    const char *name = chosen(d, "glyphs");
+    const struct glyphs *glyphs = name ? glyphs_find(name) : NULL;
+    if (glyphs && d->base.glyphs != &glyphs_ascii)
+        d->look.glyphs = glyphs;
+    name = chosen(d, "theme");
+    const struct theme *theme = name ? theme_find(name) : NULL;
+    if (theme)
+        d->look.theme = theme;
+    d->whole = true;
+}
+
+void desk_mouse(struct desk *d, const char *what, int x, int y)
+{
+    enum { WHEEL_ROWS = 3 };
+    for (int i = 0; i < d->panes; i++) {
+        struct pane *p = d->pane[i];
+        struct rect r = p->rect;
+        if (x < r.x || x >= r.x + r.w || y < r.y || y >= r.y + r.h)
+            continue;
+        if (!strcmp(what, "Click")) {
+            give_focus(d, p);
+            return;
+        }
+        struct pane_env env = desk_env(d, clock_seconds());
+        const char *word = !strcmp(what, "WheelUp") ? "up" : "down";
+        for (int k = 0; k < WHEEL_ROWS; k++)
+            pane_run(p, &env, word, NULL);
+        return;
+    }
+    if (!strcmp(what, "Click"))
+        give_focus(d, NULL);
 }
 
 /* ---- pop-up of completions ---- */

@@ -19,7 +19,7 @@ struct popup {
 struct desk {
     struct lab *lab;
     struct log *log;
-    struct look look;
+    struct look base, look;   /* what was asked for; with the settings */
     struct screen screen;
     struct ui_model model;
     const struct tiling_row *preset;
@@ -34,6 +34,7 @@ struct desk {
     struct prompt_view prompt;
     struct popup popup;
     bool help;                /* the list of keys is shown */
+    int help_page, help_pages;
     bool prefix;              /* Ctrl-] was pressed */
     bool repaint;             /* the terminal's contents are in doubt */
     bool whole;               /* draw everything again */
@@ -58,6 +59,15 @@ enum status desk_zoom(struct desk *d, const char *words, struct err *e);
 bool desk_run(struct desk *d, const char *line, struct err *e);
 struct pane_env desk_env(struct desk *d, double now);
 struct rect desk_pane_rect(const struct desk *d);     /* room for panes */
+
+/* Takes the settings that change looks: glyphs, color, theme. */
+void desk_settings(struct desk *d);
+/* A click or the wheel at a place of the screen. */
+void desk_mouse(struct desk *d, const char *what, int x, int y);
+
+/* Space turns the page of the list of keys, any other key closes it; true
+ * when the key is used up by that. */
+bool desk_help_key(struct desk *d, const char *key);
 
 void desk_popup_set(struct desk *d, const struct completion *c, int n);
 void desk_popup_clear(struct desk *d);

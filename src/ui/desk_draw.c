@@ -155,66 +155,80 @@ static void draw_popup(const struct desk *d, const struct area *all)
     }
 }
 
-/* The keys that work now: those of the focused pane, of all panes, and the
- * global ones, in as many columns as fit. */
-static bool help_wants(const struct desk *d, const struct key_row *k)
-{
-    if (!strcmp(k->context, "global"))
-        return true;
-    if (!strcmp(k->context, "prefix"))
-        return false;
-    if (!d->focus)
-        return true;
-    return !strcmp(k->context, "pane") ||
-           !strcmp(k->context, d->focus->ops->name);
-}
-
+/* The list of keys flows through columns, then pages. */
 struct help_flow {
     struct area in;
-    int row, col, column_width;
+    int rows, columns;        /* of a page */
+    int at, page;             /* next line; the page that is shown */
 };
 
-static void help_line(struct help_flow *f, enum style st, const char *key,
-                      const char *text)
+enum { HELP_COLUMN = 38 };
+
+static void help_line(struct help_flow *f, const char *key, const char *text)
 {
-    if (f->row >= f->in.h) {
-        f->row = 0;
-        f->col += f->column_width;
-    }
-    if (f->col + 8 > f->in.w)
+    int at = f->at++ - f->page * f->rows * f->columns;
+    if (at < 0 || at >= f->rows * f->columns)
         return;
-    struct area cell = area_part(&f->in, f->col, f->row++,
-                                 f->column_width - 2, 1);
-    area_text(&cell, 0, 1, st, key);
+    struct area cell = area_part(&f->in, at / f->rows * HELP_COLUMN,
+                                 at % f->rows, HELP_COLUMN - 1, 1);
+    area_text(&cell, 0, 1, STYLE_KEY, key);
     area_text(&cell, 0, *key ? 2 + HELP_KEY_WIDTH : 1,
               *key ? STYLE_TEXT : STYLE_BOLD, text);
 }
 
-static void draw_help(const struct desk *d, const struct area *all)
+static void help_context(struct help_flow *f, const char *context,
+                         const char *title)
+{
+    if (f->at > 0)
+        help_line(f, "", "");
+    help_line(f, "", title);
+    for (int i = 0; i < key_count; i++) {
+        if (!strcmp(key_table[i].context, context))
+            help_line(f, key_table[i].key, key_table[i].help);
+    }
+}
+
+static void help_all(struct help_flow *f, const struct desk *d)
+{
+    f->at = 0;
+    if (d->focus) {
+        help_context(f, d->focus->ops->name, d->focus->ops->title);
+        help_context(f, "pane", "All panes");
+        help_line(f, "", "");
+    }
+    help_line(f, "", "At the prompt");
+    help_line(f, "Tab", "complete the word");
+    help_line(f, "Up", "history, by what is typed");
+    help_line(f, "C-c", "stop at the batch; clear the line");
+    help_line(f, "C-d", "quit, on an empty line");
+    help_line(f, "help", "commands; help VERB; apropos WORD");
+    help_context(f, "global", "Everywhere");
+    help_context(f, "prefix", "After Ctrl-]");
+    for (int i = 0; i < pane_count && !d->focus; i++)
+        help_context(f, pane_table[i]->name, pane_table[i]->title);
+}
+
+static void draw_help(struct desk *d, const struct area *all)
 {
     struct rect r = desk_pane_rect(d);
     struct area box = area_part(all, r.x, r.y, r.w, r.h);
-    struct help_flow f = { .column_width = 44 };
-    f.in = area_frame(&box, &d->look, true, "Keys (Esc closes)");
-    help_line(&f, STYLE_KEY, "", "at the prompt");
-    help_line(&f, STYLE_KEY, "Tab", "complete the word");
-    help_line(&f, STYLE_KEY, "Up", "history, by what is typed");
-    help_line(&f, STYLE_KEY, "C-c", "stop training at the batch; clear");
-    help_line(&f, STYLE_KEY, "C-d", "quit, on an empty line");
-    help_line(&f, STYLE_KEY, "C-]", "then l c h g n z p s e ?");
-    help_line(&f, STYLE_KEY, "help", "the commands; help VERB; apropos WORD");
-    const char *context = "";
-    for (int i = 0; i < key_count; i++) {
-        const struct key_row *k = &key_table[i];
-        if (!help_wants(d, k))
-            continue;
-        if (strcmp(context, k->context) != 0) {
-            context = k->context;
-            help_line(&f, STYLE_KEY, "", "");
-            help_line(&f, STYLE_KEY, "", context);
-        }
-        help_line(&f, STYLE_KEY, k->key, k->help);
-    }
+    struct help_flow f = { .rows = box.h - 2,
+                           .columns = (box.w - 2) / HELP_COLUMN };
+    f.columns = f.columns < 1 ? 1 : f.columns;
+    if (f.rows < 1)
+        return;
+    help_all(&f, d);          /* draws nothing: there is no area yet */
+    int per_page = f.rows * f.columns;
+    d->help_pages = (f.at + per_page - 1) / per_page;
+    if (d->help_page >= d->help_pages)
+        d->help_page = d->help_pages - 1;
+    char title[80];
+    snprintf(title, sizeof title, "Keys %d/%d  Esc closes%s",
+             d->help_page + 1, d->help_pages,
+             d->help_page + 1 < d->help_pages ? ", Space: more" : "");
+    f.in = area_frame(&box, &d->look, true, title);
+    f.page = d->help_page;
+    help_all(&f, d);
 }
 
 void desk_draw(struct desk *d, double now)

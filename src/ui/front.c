@@ -207,8 +207,9 @@ struct look front_look(const struct front_opts *o, bool terminal)
 {
     const char *term = getenv("TERM");
     bool console = term && !strcmp(term, "linux");    /* has no braille */
-    struct look look = { .color = want_color(o, terminal) };
+    struct look look = { .color = want_color(o, terminal),
+                         .theme = &theme_table[0] };
     look.glyphs = o->ascii || o->plain || !front_utf8() ? &glyphs_ascii
-                  : console ? &glyphs_block : &glyphs_braille;
+                  : console ? &glyphs_blocks : &glyphs_braille;
     return look;
 }

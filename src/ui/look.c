@@ -1,7 +1,28 @@
 /* Styles and glyph sets. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ui/look.h"
 
-enum { RED = 1, GREEN = 2, YELLOW = 3, MAGENTA = 5, CYAN = 6, DEFAULT = -1 };
+#include <stddef.h>
+#include <string.h>
+
+enum { BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, WHITE, DEFAULT = -1 };
+
+const struct glyphs *glyphs_find(const char *name)
+{
+    for (int i = 0; i < glyphs_count; i++) {
+        if (!strcmp(glyphs_table[i]->name, name))
+            return glyphs_table[i];
+    }
+    return NULL;
+}
+
+const struct theme *theme_find(const char *name)
+{
+    for (int i = 0; i < theme_count; i++) {
+        if (!strcmp(theme_table[i].name, name))
+            return &theme_table[i];
+    }
+    return NULL;
+}
 
 #define LINES_UNICODE                                              \
     .border = {                                                    \
@@ -22,8 +43,8 @@ const struct glyphs glyphs_braille = {
     LINES_UNICODE,
 };
 
-const struct glyphs glyphs_block = {
-    .name = "block",
+const struct glyphs glyphs_blocks = {
+    .name = "blocks",
     .raster = RASTER_BLOCK,
     LINES_UNICODE,
 };
@@ -68,3 +89,21 @@ const struct style_row style_table[STYLE_COUNT] = {
     [STYLE_POPUP] = { .name = "popup", .color = DEFAULT, .reverse = true,
                       .dot = '*' },
 };
+
+const struct glyphs *const glyphs_table[] = {
+    &glyphs_braille, &glyphs_blocks, &glyphs_ascii,
+};
+const int glyphs_count = sizeof glyphs_table / sizeof glyphs_table[0];
+
+/* Yellow and cyan cannot be read on white. */
+const struct theme theme_table[] = {
+    { .name = "dark",
+      .color = { BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, WHITE } },
+    { .name = "light",
+      .color = { BLACK, RED, GREEN, MAGENTA, BLUE, RED, BLUE, BLACK } },
+    { .name = "mono", .mono = true,
+      .color = { BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, WHITE } },
+    { .name = "contrast", .strong = true,
+      .color = { BLACK, RED, GREEN, YELLOW, CYAN, MAGENTA, CYAN, WHITE } },
+};
+const int theme_count = sizeof theme_table / sizeof theme_table[0];

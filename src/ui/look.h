@@ -39,11 +39,26 @@ struct glyphs {
     const char *separator, *plus_minus;
 };
 
+/* How the styles meet the terminal's palette. */
+struct theme {
+    const char *name;
+    int color[8];             /* instead of these colours; -1: default */
+    bool mono;                /* no colours at all */
+    bool strong;              /* nothing dim, colours bold */
+};
+extern const struct theme theme_table[];
+extern const int theme_count;
+const struct theme *theme_find(const char *name);
+
 struct look {
     const struct glyphs *glyphs;
+    const struct theme *theme;
     bool color;
 };
 
-extern const struct glyphs glyphs_braille, glyphs_block, glyphs_ascii;
+extern const struct glyphs *const glyphs_table[];
+extern const int glyphs_count;
+extern const struct glyphs glyphs_braille, glyphs_blocks, glyphs_ascii;
+const struct glyphs *glyphs_find(const char *name);
 
 #endif

@@ -35,6 +35,8 @@ void ui_model_update(struct ui_model *m, struct lab *l)
     m->gen = lab_generation(l);
     m->busy = lab_busy(l);
     m->training = lab_training(l);
+    m->warn_sqnr = lab_setting_number(l, "warn.sqnr");
+    m->bad_sqnr = lab_setting_number(l, "bad.sqnr");
 }
 
 void ui_model_fini(struct ui_model *m)
@@ -107,15 +109,14 @@ enum status pane_run(struct pane *p, const struct pane_env *env,
 }
 
 struct area pane_frame(const struct pane *p, const struct pane_env *env,
-                       const struct area *box, int n,
-                       const struct frame_word *words)
+                       const struct area *box, const struct pane_head *head)
 {
     char title[64];
     char letter[2] = { p->letter, 0 };
     snprintf(title, sizeof title, "%c%s %s", p->ops->digit, letter,
-             p->ops->title);
+             p->letter && head->own_title ? head->own_title : p->ops->title);
     struct area in = area_frame(box, env->look, p->focused, title);
-    area_frame_words(box, text_width(title), n, words);
+    area_frame_words(box, text_width(title), head->n, head->word);
     return in;
 }
 

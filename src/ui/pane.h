@@ -25,6 +25,7 @@ struct ui_model {
     struct status_view status;
     struct lab_generation gen;
     bool busy, training;
+    double warn_sqnr, bad_sqnr;           /* settings, dB */
 };
 void ui_model_update(struct ui_model *m, struct lab *l);
 void ui_model_fini(struct ui_model *m);
@@ -94,10 +95,15 @@ void pane_free(struct pane *p);
 /* Runs `focus PANE words`; "" does nothing. */
 enum status pane_run(struct pane *p, const struct pane_env *env,
                      const char *words, struct err *e);
-/* Frame with "1 Layers" or "2a Curves", returns the inside. */
+/* Frame with "1 Layers" (own title NULL) or, when several of a kind are
+ * shown, "2a Accuracy"; returns the inside. */
+struct pane_head {
+    const char *own_title;
+    int n;
+    struct frame_word word[12];
+};
 struct area pane_frame(const struct pane *p, const struct pane_env *env,
-                       const struct area *box, int n,
-                       const struct frame_word *words);
+                       const struct area *box, const struct pane_head *head);
 /* A sentence in the middle of an area. */
 void pane_message(const struct area *a, const char *text);
 

@@ -219,43 +219,54 @@ static struct points points_from(const struct copy *c, double x0)
     return (struct points){ c->x + first, c->y + first, c->n - first };
 }
 
-static void label_y(const struct area *a, int row, double v, bool fraction)
+/* Three digits are enough beside an axis. */
+static void label_text(char out[NUMBER_TEXT], double v, bool fraction)
 {
-    char number[NUMBER_TEXT], text[NUMBER_TEXT];
     if (fraction)
-        snprintf(text, sizeof text, "%.2f", v);
+        snprintf(out, NUMBER_TEXT, "%.2f", v);
     else
-        snprintf(text, sizeof text, "%s", text_number(number, v));
-    area_right(a, row, LABEL_WIDTH - 1, STYLE_DIM, text);
+        text_short(out, v);
 }
 
-static void draw_y_labels(const struct area *a, const struct chart *c,
-                          bool fraction)
+struct labels {
+    int n, width;             /* width with the blank after it */
+    char text[3][NUMBER_TEXT];
+};
+
+static int label_row(const struct labels *l, int i, int rows)
 {
-    int h = c->raster.h;
-    int count = h >= 9 ? 3 : 2;
-    for (int i = 0; i < count && h > 0; i++) {
-        int row = (h - 1) * i / (count - 1);
-        double t = 1 - (double)row / (h > 1 ? h - 1 : 1);
+    return (rows - 1) * i / (l->n - 1);
+}
+
+static struct labels make_labels(const struct chart *c, int rows,
+                                 bool fraction)
+{
+    struct labels l = { .n = rows >= 9 ? 3 : 2, .width = LABEL_WIDTH };
+    for (int i = 0; i < l.n; i++) {
+        double t = 1 - (double)label_row(&l, i, rows) /
+                       (rows > 1 ? rows - 1 : 1);
         double v = c->log ? c->y0 * pow(c->y1 / c->y0, t)
                           : c->y0 + t * (c->y1 - c->y0);
-        label_y(a, row, v, fraction);
+        label_text(l.text[i], v, fraction);
+        int width = text_width(l.text[i]) + 1;
+        l.width = width > l.width ? width : l.width;
     }
+    return l;
 }
 
-static void draw_x_labels(const struct area *a, int row,
+static void draw_x_labels(const struct area *a, int row, int left,
                           const struct chart *c)
 {
     static const char unit[] = "epoch";
     int end = a->w - (int)sizeof unit;
     double step = chart_nice_step((c->x1 - c->x0) * 9 /
                                   (c->raster.w > 9 ? c->raster.w : 9));
-    int free_from = LABEL_WIDTH;
+    int free_from = left;
     for (double x = ceil(c->x0 / step) * step; x <= c->x1; x += step) {
         char text[NUMBER_TEXT];
         text_number(text, fabs(x) < step / 2 ? 0 : x);
         int width = text_width(text);
-        int col = LABEL_WIDTH + chart_col(c, x) / 2 - width / 2;
+        int col = left + chart_col(c, x) / 2 - width / 2;
         if (col < free_from || col + width > end)
             continue;
         area_text(a, row, col, STYLE_DIM, text);
@@ -266,13 +277,13 @@ static void draw_x_labels(const struct area *a, int row,
 }
 
 static void draw_events(const struct curves_state *s, const struct area *a,
-                        int row, const struct chart *c,
+                        const int at[2], const struct chart *c,
                         const struct look *look)
 {
     for (int i = 0; i < s->events; i++) {
         int col = chart_col(c, s->event[i].x) / 2;
         if (s->event[i].x >= c->x0 && col >= 0 && col < c->raster.w)
-            area_char(a, row, LABEL_WIDTH + col, STYLE_MARK,
+            area_char(a, at[0], at[1] + col, STYLE_MARK,
                       look->glyphs->event);
     }
 }
@@ -297,15 +308,6 @@ static char *value_text(char out[NUMBER_TEXT], const struct metric *m,
     return m->fraction ? text_fraction(out, v) : text_number(out, v);
 }
 
-/* A part of the legend, when it fits as a whole. */
-static int draw_item(const struct area *a, int row, int col, enum style st,
-                     const char *text)
-{
-    if (col + text_width(text) > a->w - 1)
-        return a->w;
-    return area_text(a, row, col, st, text) + 2;
-}
-
 static int draw_value_items(const struct curves_state *s,
                             const struct area *a, int row)
 {
@@ -316,13 +318,13 @@ static int draw_value_items(const struct curves_state *s,
     if (val->n) {
         snprintf(text, sizeof text, "val %s",
                  value_text(number, m, val->y[val->n - 1]));
-        col = draw_item(a, row, col, STYLE_VAL, text);
+        col = area_item(a, row, col, STYLE_VAL, text);
         int best = best_point(val, m->fraction);
         if (best >= 0) {
             snprintf(text, sizeof text, "best %s @%s",
                      value_text(number, m, val->y[best]),
                      text_number(epoch, val->x[best]));
-            col = draw_item(a, row, col, STYLE_TEXT, text);
+            col = area_item(a, row, col, STYLE_TEXT, text);
         }
     }
     if (train->n) {
@@ -333,7 +335,7 @@ static int draw_value_items(const struct curves_state *s,
         snprintf(text, sizeof text, "%s %s",
                  m->series[0] ? "train" : m->name,
                  value_text(number, m, sum / k));
-        col = draw_item(a, row, col, STYLE_TRAIN, text);
+        col = area_item(a, row, col, STYLE_TRAIN, text);
     }
     return col;
 }
@@ -346,14 +348,14 @@ static void draw_legend(const struct curves_state *s, const struct area *a,
     double fp32 = env->model->status.float_acc;
     if (metrics[s->metric].fraction && isfinite(fp32) && fp32 > 0) {
         snprintf(text, sizeof text, "float %s", text_fraction(number, fp32));
-        col = draw_item(a, row, col, STYLE_DIM, text);
+        col = area_item(a, row, col, STYLE_DIM, text);
     }
     if (s->events) {
         const struct event *last = &s->event[s->events - 1];
         utf8_put(env->look->glyphs->event, mark);
         snprintf(text, sizeof text, "%s %s @%s", mark, last->text,
                  text_number(number, last->x));
-        draw_item(a, row, col, STYLE_MARK, text);
+        area_item(a, row, col, STYLE_MARK, text);
     }
 }
 
@@ -368,19 +370,23 @@ static void draw_plot(struct curves_state *s, const struct area *in,
         c.log = false;
     round_range(&y, m, c.log);
     y = steady_range(s, y);
-    raster_init(&c.raster, in->w - LABEL_WIDTH - 1, plot_rows);
     c.x0 = x.lo, c.x1 = x.hi, c.y0 = y.lo, c.y1 = y.hi;
+    struct labels labels = make_labels(&c, plot_rows, m->fraction);
+    int left = labels.width;
+    raster_init(&c.raster, in->w - left - 1, plot_rows);
     if (m->fraction && env->model->status.float_acc > 0)
         chart_level(&c, env->model->status.float_acc, STYLE_DIM);
     chart_band(&c, points_from(&s->copy[1], x.lo), STYLE_BAND, STYLE_TRAIN);
     chart_line(&c, points_from(&s->copy[0], x.lo), STYLE_VAL);
     chart_markers(&c, points_from(&s->copy[0], x.lo), STYLE_VAL);
-    struct area plot = area_part(in, LABEL_WIDTH, 0, c.raster.w, plot_rows);
+    struct area plot = area_part(in, left, 0, c.raster.w, plot_rows);
     raster_draw(&c.raster, &plot, env->look);
-    draw_y_labels(in, &c, m->fraction);
+    for (int i = 0; i < labels.n; i++)
+        area_right(in, label_row(&labels, i, plot_rows), left - 1, STYLE_DIM,
+                   labels.text[i]);
     if (in->h > plot_rows) {
-        draw_x_labels(in, plot_rows, &c);
-        draw_events(s, in, plot_rows, &c, env->look);
+        draw_x_labels(in, plot_rows, left, &c);
+        draw_events(s, in, (int[]){ plot_rows, left }, &c, env->look);
     }
     raster_fini(&c.raster);
 }
@@ -389,17 +395,17 @@ static void draw(struct pane *p, const struct pane_env *env,
                  const struct area *box)
 {
     struct curves_state *s = p->state;
-    struct frame_word words[METRICS + 2];
-    int n = 0;
+    struct pane_head head = { .own_title = metrics[s->metric].title };
     if (s->log)
-        words[n++] = (struct frame_word){ "log", STYLE_WARN };
+        head.word[head.n++] = (struct frame_word){ "log", STYLE_WARN };
     if (s->span)
-        words[n++] = (struct frame_word){ spans[s->span].name, STYLE_WARN };
+        head.word[head.n++] = (struct frame_word){ spans[s->span].name,
+                                                   STYLE_WARN };
     for (int i = 0; i < METRICS; i++) {
-        words[n].text = metrics[i].name;
-        words[n++].style = i == s->metric ? STYLE_BOLD : STYLE_DIM;
+        enum style st = i == s->metric ? STYLE_BOLD : STYLE_DIM;
+        head.word[head.n++] = (struct frame_word){ metrics[i].name, st };
     }
-    struct area in = pane_frame(p, env, box, n, words);
+    struct area in = pane_frame(p, env, box, &head);
     if (s->copied_metric != s->metric || !s->known)
         return;               /* the copy follows at the end of the batch */
     if (s->copy[0].n + s->copy[1].n == 0) {

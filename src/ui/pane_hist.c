@@ -12,13 +12,13 @@
 enum { MAX_TICKS = 33, EDGE = 1 };
 
 static const struct what {
-    const char *name;
+    const char *name, *title;
     enum hist_what what;
 } whats[] = {
-    { "weight", HIST_WEIGHT },
-    { "act", HIST_ACTIVATION },
-    { "error", HIST_ERROR },
-    { "grad", HIST_GRADIENT },
+    { "weight", "Weights", HIST_WEIGHT },
+    { "act", "Activations", HIST_ACTIVATION },
+    { "error", "Error", HIST_ERROR },
+    { "grad", "Gradients", HIST_GRADIENT },
 };
 enum { WHATS = sizeof whats / sizeof whats[0] };
 
@@ -168,7 +168,17 @@ static void draw_labels(const struct plot *p, const struct area *in, int row)
 {
     const struct hist_view *v = p->v;
     double value[5];
-    int n = 0, taken[5][2];
+    int n = 0, used = 0, taken[7][2];
+    if (v->below > 0) {
+        area_char(in, row, 0, STYLE_BAD, '<');
+        taken[used][0] = taken[used][1] = 0;
+        used++;
+    }
+    if (v->above > 0) {
+        area_char(in, row, in->w - 1, STYLE_BAD, '>');
+        taken[used][0] = taken[used][1] = in->w - 1;
+        used++;
+    }
     if (v->has_clip) {
         value[n++] = v->clip_lo;
         value[n++] = v->clip_hi;
@@ -177,7 +187,6 @@ static void draw_labels(const struct plot *p, const struct area *in, int row)
         value[n++] = 0;
     value[n++] = v->lo;
     value[n++] = v->hi;
-    int used = 0;
     for (int i = 0; i < n; i++) {
         char text[NUMBER_TEXT];
         text_number(text, value[i]);
@@ -185,6 +194,10 @@ static void draw_labels(const struct plot *p, const struct area *in, int row)
         int col = column_of(p, value[i]) - width / 2;
         col = col < 0 ? 0 : col;
         col = col + width > in->w ? in->w - width : col;
+        if (col == 0 && v->below > 0)
+            col = 2;
+        if (col + width == in->w && v->above > 0)
+            col -= 2;
         bool room = col >= 0;
         for (int k = 0; k < used; k++)
             room = room && (col + width < taken[k][0] || col > taken[k][1]);
@@ -196,61 +209,70 @@ static void draw_labels(const struct plot *p, const struct area *in, int row)
     }
 }
 
-static void describe_range(const struct hist_view *v,
-                           const struct look *look, struct str *out)
+static void clip_item(const struct hist_view *v, const struct look *look,
+                      char *out, size_t size)
 {
     char a[NUMBER_TEXT], b[NUMBER_TEXT], mark[5];
+    utf8_put(look->glyphs->clip, mark);
+    bool even = fabs(v->clip_lo + v->clip_hi) <
+                1e-6 * (fabs(v->clip_lo) + fabs(v->clip_hi));
+    if (even)
+        snprintf(out, size, "clip %s %s%s", mark, look->glyphs->plus_minus,
+                 text_number(a, v->clip_hi));
+    else
+        snprintf(out, size, "clip %s [%s, %s]", mark,
+                 text_number(a, v->clip_lo), text_number(b, v->clip_hi));
+}
+
+static void draw_range_facts(const struct hist_view *v, const struct area *in,
+                             int row, const struct pane_env *env, bool ticks)
+{
+    char text[80], mark[5];
+    int col = 1;
     if (v->has_clip) {
-        utf8_put(look->glyphs->clip, mark);
-        bool even = fabs(v->clip_lo + v->clip_hi) <
-                    1e-6 * (fabs(v->clip_lo) + fabs(v->clip_hi));
-        if (even)
-            str_printf(out, "clip %s %s%s", mark, look->glyphs->plus_minus,
-                       text_number(a, v->clip_hi));
-        else
-            str_printf(out, "clip %s [%s, %s]", mark,
-                       text_number(a, v->clip_lo),
-                       text_number(b, v->clip_hi));
-        str_printf(out, "  outside %.2f%%", 100 * v->outside);
+        clip_item(v, env->look, text, sizeof text);
+        col = area_item(in, row, col, STYLE_TEXT, text);
+        snprintf(text, sizeof text, "outside %.2f%%", 100 * v->outside);
+        col = area_item(in, row, col,
+                        v->outside > 0.02 ? STYLE_WARN : STYLE_TEXT, text);
     }
-    if (v->has_grid && v->levels > 0) {
-        utf8_put(look->glyphs->tick, mark);
-        str_printf(out, "  grid %s %d levels", mark, v->levels);
-        if (v->dead_levels > 0)
-            str_printf(out, ", %d dead", v->dead_levels);
+    if (!v->has_grid || v->levels <= 0)
+        return;
+    utf8_put(env->look->glyphs->tick, mark);
+    snprintf(text, sizeof text, "%s%s%d levels", ticks ? mark : "",
+             ticks ? " " : "", v->levels);
+    col = area_item(in, row, col, STYLE_TEXT, text);
+    if (v->dead_levels > 0) {
+        snprintf(text, sizeof text, "%d dead", v->dead_levels);
+        area_item(in, row, col, STYLE_WARN, text);
     }
 }
 
-static void describe_error(const struct hist_view *v, bool log,
-                           struct str *out)
+static void draw_error_facts(const struct hist_state *s,
+                             const struct area *in, int row)
 {
-    char a[NUMBER_TEXT];
-    if (isfinite(v->sqnr))
-        str_printf(out, "sqnr %s dB  ", text_number(a, v->sqnr));
-    if (isfinite(v->mse))
-        str_printf(out, "mse %s  ", text_number(a, v->mse));
-    if (isfinite(v->max_error))
-        str_printf(out, "max|e| %s  ", text_number(a, v->max_error));
-    str_printf(out, "log %s", log ? "on" : "off");
-}
-
-static void draw_facts(const struct hist_state *s, const struct area *in,
-                       int row, const struct look *look)
-{
-    struct str text = { 0 };
-    describe_range(&s->view, look, &text);
-    if (text.len > 0 && row < in->h)
-        area_text(in, row++, 1, STYLE_TEXT, str_text(&text));
-    str_clear(&text);
-    describe_error(&s->view, s->log, &text);
-    if (row < in->h)
-        area_text(in, row, 1, STYLE_DIM, str_text(&text));
-    str_fini(&text);
+    const struct hist_view *v = &s->view;
+    const struct {
+        const char *name, *unit;
+        double value;
+    } facts[] = { { "sqnr", " dB", v->sqnr }, { "mse", "", v->mse },
+                  { "max|e|", "", v->max_error } };
+    int col = 1;
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        char text[80], number[NUMBER_TEXT];
+        if (!isfinite(facts[i].value))
+            continue;
+        snprintf(text, sizeof text, "%s %s%s", facts[i].name,
+                 text_number(number, facts[i].value), facts[i].unit);
+        col = area_item(in, row, col, STYLE_DIM, text);
+    }
+    area_item(in, row, col, STYLE_DIM, s->log ? "log counts" : "");
 }
 
 static void draw_hist(const struct hist_state *s, const struct area *in,
-                      const struct look *look)
+                      const struct pane_env *env)
 {
+    const struct look *look = env->look;
     const struct hist_view *v = &s->view;
     bool ticks = v->has_grid && v->levels > 1 && v->levels <= MAX_TICKS &&
                  in->h >= 7;
@@ -270,12 +292,11 @@ static void draw_hist(const struct hist_state *s, const struct area *in,
         draw_ticks(&p, in, rows, look);
     if (labels)
         draw_labels(&p, in, rows + ticks);
-    if (v->below > 0 && labels)
-        area_char(in, rows + ticks, 0, STYLE_BAD, '<');
-    if (v->above > 0 && labels)
-        area_char(in, rows + ticks, in->w - 1, STYLE_BAD, '>');
-    if (facts)
-        draw_facts(s, in, rows + ticks + labels, look);
+    int row = rows + ticks + labels;
+    if (facts > 0)
+        draw_range_facts(v, in, row, env, ticks);
+    if (facts > 1)
+        draw_error_facts(s, in, row + 1);
 }
 
 static void draw(struct pane *p, const struct pane_env *env,
@@ -283,19 +304,20 @@ static void draw(struct pane *p, const struct pane_env *env,
 {
     struct hist_state *s = p->state;
     const struct ui_layer *l = ui_model_cursor(env->model);
-    struct frame_word words[WHATS + 1];
+    struct pane_head head = { .own_title = whats[s->what].title };
     for (int i = 0; i < WHATS; i++) {
-        words[i].text = whats[i].name;
-        words[i].style = i == s->what ? STYLE_BOLD : STYLE_DIM;
+        enum style st = i == s->what ? STYLE_BOLD : STYLE_DIM;
+        head.word[head.n++] = (struct frame_word){ whats[i].name, st };
     }
-    words[WHATS].text = s->valid ? s->view.title : l ? l->name : "";
-    words[WHATS].style = STYLE_ACCENT;
-    struct area in = pane_frame(p, env, box, WHATS + (l ? 1 : 0), words);
+    const char *tensor = s->valid ? s->view.title : l ? l->name : NULL;
+    if (tensor)
+        head.word[head.n++] = (struct frame_word){ tensor, STYLE_ACCENT };
+    struct area in = pane_frame(p, env, box, &head);
     s->columns = in.w - 2 * EDGE;
     if (s->columns > HIST_MAX_BINS)
         s->columns = HIST_MAX_BINS;
     if (s->valid && s->asked_what == s->what)
-        draw_hist(s, &in, env->look);
+        draw_hist(s, &in, env);
     else
         pane_message(&in, s->message[0] ? s->message
                                         : "histograms appear here");

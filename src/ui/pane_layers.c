@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "ui/pane.h"
 
-enum { MAX_COLUMNS = 16, CELL_TEXT = 64 };
+enum { MAX_COLUMNS = 16, CELL_TEXT = 64, DETAIL_MIN_ROWS = 18 };
 
 struct layers_state {
     int *row;                 /* layers that are shown, in their order */
@@ -22,22 +22,23 @@ struct layers_state {
     bool known;               /* gen is of an update */
 };
 
-/* SQNR below which a layer is worth a look, in dB: 20 is an error of 10 %
- * in amplitude, 10 one of 32 %. */
-static const double sqnr_warn = 20, sqnr_bad = 10, sqnr_full = 50;
-
-static enum style sqnr_style(double v)
-{
-    return v < sqnr_bad ? STYLE_BAD : v < sqnr_warn ? STYLE_WARN : STYLE_GOOD;
-}
+static const double sqnr_full = 50;       /* dB of a full bar */
 
 /* ---- columns: each writes its text and says how it looks ---- */
 
 struct layer_cell {
     const struct ui_layer *layer;
     int index, width;
-    const struct look *look;
+    const struct pane_env *env;
 };
+
+static enum style sqnr_style(const struct layer_cell *c)
+{
+    double v = c->layer->view.sqnr;
+    return v < c->env->model->bad_sqnr    ? STYLE_BAD
+           : v < c->env->model->warn_sqnr ? STYLE_WARN
+                                          : STYLE_GOOD;
+}
 
 static enum style cell_number(const struct layer_cell *c, char *out)
 {
@@ -84,7 +85,7 @@ static enum style cell_sqnr(const struct layer_cell *c, char *out)
     if (isnan(c->layer->view.sqnr))
         return STYLE_DIM;
     snprintf(out, CELL_TEXT, "%.1f", c->layer->view.sqnr);
-    return sqnr_style(c->layer->view.sqnr);
+    return sqnr_style(c);
 }
 
 static enum style cell_bar(const struct layer_cell *c, char *out)
@@ -95,9 +96,9 @@ static enum style cell_bar(const struct layer_cell *c, char *out)
     share = share < 0 ? 0 : share > 1 ? 1 : share;
     int filled = (int)lround(share * c->width);
     for (int i = 0; i < c->width && i < 12; i++)
-        out += utf8_put(i < filled ? c->look->glyphs->full
-                                   : c->look->glyphs->empty, out);
-    return sqnr_style(c->layer->view.sqnr);
+        out += utf8_put(i < filled ? c->env->look->glyphs->full
+                                   : c->env->look->glyphs->empty, out);
+    return sqnr_style(c);
 }
 
 static enum style cell_saturation(const struct layer_cell *c, char *out)
@@ -259,15 +260,15 @@ struct grid {
     int width[MAX_COLUMNS];   /* 0: not shown */
 };
 
-static int content_width(const struct column *c, const struct ui_model *m,
-                         const struct look *look)
+static int content_width(const struct column *c, const struct pane_env *env)
 {
+    const struct ui_model *m = env->model;
     char cell[CELL_TEXT];
     int most = c->least;
     if (c->cell == cell_bar)
         return c->least;
     for (int i = 0; i < m->n; i++) {
-        struct layer_cell in = { &m->layer[i], i, c->most, look };
+        struct layer_cell in = { &m->layer[i], i, c->most, env };
         cell[0] = 0;
         c->cell(&in, cell);
         int w = text_width(cell);
@@ -285,12 +286,12 @@ static int grid_width(const struct grid *g)
 }
 
 /* A column in which nothing stands is left out. */
-static bool column_empty(const struct column *c, const struct ui_model *m,
-                         const struct look *look)
+static bool column_empty(const struct column *c, const struct pane_env *env)
 {
+    const struct ui_model *m = env->model;
     char cell[CELL_TEXT];
     for (int i = 0; i < m->n; i++) {
-        struct layer_cell in = { &m->layer[i], i, c->least, look };
+        struct layer_cell in = { &m->layer[i], i, c->least, env };
         cell[0] = 0;
         c->cell(&in, cell);
         if (cell[0])
@@ -299,13 +300,12 @@ static bool column_empty(const struct column *c, const struct ui_model *m,
     return m->n > 0;
 }
 
-static struct grid fit_columns(const struct ui_model *m,
-                               const struct look *look, int room)
+static struct grid fit_columns(const struct pane_env *env, int room)
 {
     struct grid g = { .width = { 0 } };
     for (int i = 0; i < COLUMNS; i++) {
-        if (!column_empty(&columns[i], m, look))
-            g.width[i] = content_width(&columns[i], m, look);
+        if (!column_empty(&columns[i], env))
+            g.width[i] = content_width(&columns[i], env);
     }
     while (grid_width(&g) > room) {
         int drop = -1;
@@ -363,7 +363,7 @@ static void draw_layer(const struct area *a, int row, const struct grid *g,
         if (!g->width[i])
             continue;
         char text[CELL_TEXT] = "";
-        struct layer_cell in = { l, index, g->width[i], env->look };
+        struct layer_cell in = { l, index, g->width[i], env };
         enum style st = columns[i].cell(&in, text);
         if (current && columns[i].cell == cell_name)
             st = STYLE_KEY;
@@ -372,13 +372,13 @@ static void draw_layer(const struct area *a, int row, const struct grid *g,
     }
 }
 
-/* Rows at the bottom that the detail takes: none when the list would be left
- * with less than half of the pane or six rows. */
+/* Rows at the bottom that the detail takes. In a low pane the list goes
+ * first; in a high one it scrolls in at least half of the rows. */
 static int detail_rows(const struct layers_state *s, int height)
 {
     int list = s->n + 1;
     int room = height - list - 1;
-    if (room < s->details) {
+    if (room < s->details && height >= DETAIL_MIN_ROWS) {
         int least = height / 2 > 7 ? height / 2 : 7;
         room = height - (list < least ? list : least) - 1;
     }
@@ -424,8 +424,11 @@ static void draw(struct pane *p, const struct pane_env *env,
     snprintf(count, sizeof count, "%d layers", env->model->n);
     snprintf(order, sizeof order, "%s%s", s->filter[0] ? "/" : "sort ",
              s->filter[0] ? s->filter : sorts[s->sort].name);
-    struct frame_word words[] = { { order, STYLE_DIM }, { count, STYLE_DIM } };
-    struct area in = pane_frame(p, env, box, env->model->n ? 2 : 0, words);
+    struct pane_head head = {
+        .n = env->model->n ? 2 : 0,
+        .word = { { order, STYLE_DIM }, { count, STYLE_DIM } },
+    };
+    struct area in = pane_frame(p, env, box, &head);
     if (env->model->n == 0) {
         pane_message(&in, "no model yet: load model lenet5");
         return;
@@ -433,7 +436,7 @@ static void draw(struct pane *p, const struct pane_env *env,
     int detail = detail_rows(s, in.h);
     s->list_rows = in.h - 1 - (detail ? detail + 1 : 0);
     scroll_to_cursor(s, cursor_position(s, env->model));
-    struct grid g = fit_columns(env->model, env->look, in.w);
+    struct grid g = fit_columns(env, in.w - 1);
     draw_head(&in, &g);
     for (int i = 0; i < s->list_rows && s->top + i < s->n; i++)
         draw_layer(&in, 1 + i, &g, env, s->row[s->top + i]);

@@ -29,7 +29,7 @@ static const struct level_row {
 } level_table[] = {
     [OUT_ECHO] = { "", STYLE_BOLD },      /* "> bits conv2 w=4" */
     [OUT_RESULT] = { "  ", STYLE_TEXT },
-    [OUT_NOTE] = { "  ", STYLE_DIM },
+    [OUT_NOTE] = { "  ", STYLE_TEXT },
     [OUT_WARN] = { "  ", STYLE_WARN },
     [OUT_ERROR] = { "  ", STYLE_BAD },
 };
@@ -95,17 +95,16 @@ static void draw(struct pane *p, const struct pane_env *env,
                  const struct area *box)
 {
     struct log_state *s = p->state;
-    struct frame_word words[FILTER_COUNT + 1];
+    struct pane_head head = { .n = 0 };
     char back[32];
-    for (int i = 0; i < FILTER_COUNT; i++) {
-        words[i + 1].text = filter_table[i].name;
-        words[i + 1].style = i == s->filter ? STYLE_BOLD : STYLE_DIM;
-    }
     snprintf(back, sizeof back, "-%ld", s->back);
-    words[0] = (struct frame_word){ back, STYLE_WARN };
-    int skip = s->back ? 0 : 1;
-    struct area in = pane_frame(p, env, box, FILTER_COUNT + 1 - skip,
-                                words + skip);
+    if (s->back)
+        head.word[head.n++] = (struct frame_word){ back, STYLE_WARN };
+    for (int i = 0; i < FILTER_COUNT; i++) {
+        enum style st = i == s->filter ? STYLE_BOLD : STYLE_DIM;
+        head.word[head.n++] = (struct frame_word){ filter_table[i].name, st };
+    }
+    struct area in = pane_frame(p, env, box, &head);
     s->rows = in.h;
     int bottom = in.h;
     long index = env->log->total - 1 - s->back;

@@ -167,12 +167,34 @@ static bool collect_paste(struct router *r, double now, struct input *out)
     return true;
 }
 
-/* Reports of mouse and focus, should a terminal send them unasked. */
-static bool is_report(const struct input *in)
+static const struct {
+    int button;
+    const char *key;
+} buttons[] = { { 0, "Click" }, { 64, "WheelUp" }, { 65, "WheelDown" } };
+
+/* ESC [ < button ; x ; y M, with m for a release. */
+static void take_mouse(struct input *in)
 {
-    return in->raw_len >= 3 && in->raw[1] == '[' &&
-           (in->raw[2] == '<' || !strcmp(in->raw + 2, "I") ||
-            !strcmp(in->raw + 2, "O"));
+    int button, x, y;
+    char end;
+    in->kind = INPUT_NONE;
+    if (sscanf(in->raw + 3, "%d;%d;%d%c", &button, &x, &y, &end) != 4 ||
+        end != 'M')
+        return;
+    for (size_t i = 0; i < sizeof buttons / sizeof buttons[0]; i++) {
+        if (buttons[i].button == button) {
+            snprintf(in->key, sizeof in->key, "%s", buttons[i].key);
+            in->kind = INPUT_MOUSE;
+            in->x = x - 1;
+            in->y = y - 1;
+        }
+    }
+}
+
+/* The terminal's window got or lost the keyboard: nobody asked. */
+static bool is_focus_report(const struct input *in)
+{
+    return !strcmp(in->raw, "\033[I") || !strcmp(in->raw, "\033[O");
 }
 
 static bool next_escape(struct router *r, double now, struct input *out)
@@ -189,7 +211,9 @@ static bool next_escape(struct router *r, double now, struct input *out)
         r->too_long = false;
         str_clear(&r->paste);
         out->kind = INPUT_NONE;
-    } else if (is_report(out)) {
+    } else if (!strncmp(out->raw, "\033[<", 3)) {
+        take_mouse(out);
+    } else if (is_focus_report(out)) {
         out->kind = INPUT_NONE;
     } else {
         name_sequence(out);

@@ -14,6 +14,7 @@ enum input_kind {
     INPUT_KEY,                /* key: "F1" "Up" "a" "C-l" "M-x" "Esc" */
     INPUT_PASTE,              /* text, with line feeds */
     INPUT_PASTE_TOO_LONG,
+    INPUT_MOUSE,              /* key: "Click" "WheelUp" "WheelDown" */
 };
 
 #define ROUTER_KEY 24
@@ -26,6 +27,7 @@ struct input {
     char raw[ROUTER_RAW];     /* the bytes, for readline */
     int raw_len;
     const char *text;         /* of a paste; valid until the next call */
+    int x, y;                 /* of the mouse, from 0 */
 };
 
 struct router {

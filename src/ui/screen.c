@@ -123,6 +123,14 @@ int area_text(const struct area *a, int row, int col, enum style st,
     return col;
 }
 
+int area_item(const struct area *a, int row, int col, enum style st,
+              const char *text)
+{
+    if (!*text || col + text_width(text) > a->w)
+        return col;
+    return area_text(a, row, col, st, text) + 2;
+}
+
 int area_printf(const struct area *a, int row, int col, enum style st,
                 const char *fmt, ...)
 {
@@ -191,24 +199,48 @@ struct area area_frame(const struct area *a, const struct look *look,
     return area_part(a, 1, 1, a->w - 2, a->h - 2);
 }
 
+static int words_width(int n, const struct frame_word *word,
+                       const bool drop[])
+{
+    int width = 0, shown = 0;
+    for (int i = 0; i < n; i++) {
+        if (!drop[i]) {
+            width += text_width(word[i].text) + (shown ? 2 : 0);
+            shown++;
+        }
+    }
+    return shown ? width + 2 : 0;
+}
+
+/* The first dim word, else the first one at all. */
+static int least_word(int n, const struct frame_word *word,
+                      const bool drop[])
+{
+    int least = -1;
+    for (int i = n - 1; i >= 0; i--) {
+        bool dim = word[i].style == STYLE_DIM;
+        if (!drop[i] && (dim || least < 0 || word[least].style != STYLE_DIM))
+            least = i;
+    }
+    return least;
+}
+
 void area_frame_words(const struct area *box, int title_width, int n,
                       const struct frame_word *word)
 {
+    enum { MOST = 16 };
+    bool drop[MOST] = { false };
     int room = box->w - 4 - (title_width + 3);
-    int first = n, used = 0;
-    while (first > 0) {
-        int need = text_width(word[first - 1].text) + 1;
-        if (used + need + 1 > room)
-            break;
-        used += need;
-        first--;
-    }
-    if (first == n)
+    n = n < MOST ? n : MOST;
+    while (words_width(n, word, drop) > room && least_word(n, word, drop) >= 0)
+        drop[least_word(n, word, drop)] = true;
+    int width = words_width(n, word, drop);
+    if (width == 0)
         return;
-    int col = box->w - 2 - used - 1;
-    area_char(box, 0, col++, STYLE_BORDER, ' ');
-    for (int i = first; i < n; i++) {
-        col = area_text(box, 0, col, word[i].style, word[i].text);
-        area_char(box, 0, col++, STYLE_BORDER, ' ');
+    int col = box->w - 2 - width;
+    area_fill(box, 0, col++, width, STYLE_BORDER, ' ');
+    for (int i = 0; i < n; i++) {
+        if (!drop[i])
+            col = area_text(box, 0, col, word[i].style, word[i].text) + 2;
     }
 }

@@ -41,6 +41,10 @@ void area_clear(const struct area *a);
 /* Draws text at (row, col), returns the column after it, clipped or not. */
 int area_text(const struct area *a, int row, int col, enum style st,
               const char *text);
+/* The same for an item of a row of facts: drawn only when it fits as a whole;
+ * returns the column for the next one. */
+int area_item(const struct area *a, int row, int col, enum style st,
+              const char *text);
 int area_printf(const struct area *a, int row, int col, enum style st,
                 const char *fmt, ...) ERR_FORMAT(5, 6);
 /* So that the text ends before column `end`. */
@@ -56,8 +60,8 @@ void area_reverse(const struct area *a, int row);
  * returned (empty when there is no room). */
 struct area area_frame(const struct area *a, const struct look *look,
                        bool focused, const char *title);
-/* Words in the top edge, right-aligned; those that do not fit are dropped
- * from the left. */
+/* Words in the top edge, right-aligned; when there is no room, dim ones go
+ * first, from the left. */
 struct frame_word {
     const char *text;
     enum style style;

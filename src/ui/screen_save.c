@@ -124,29 +124,72 @@ static void screen_html(const struct screen *s, struct str *out)
     str_add(out, "</pre>\n");
 }
 
-static void add_svg_run(struct str *out, const struct screen *s, int x,
-                        int y, int n)
+/* Braille and blocks as shapes: few fonts have them, and none without gaps. */
+static bool add_svg_shape(struct str *out, const struct cell *c, int x, int y)
 {
-    const struct cell *c = cell_of(s, x, y);
+    static const int dot[8][2] = { { 0, 0 }, { 0, 1 }, { 0, 2 }, { 1, 0 },
+                                   { 1, 1 }, { 1, 2 }, { 0, 3 }, { 1, 3 } };
+    uint32_t ch = c->ch[0];
+    if (ch >= 0x2581 && ch <= 0x2588) {
+        double h = CELL_H * (ch - 0x2580) / 8.0;
+        str_printf(out, "<rect x=\"%d\" y=\"%.2f\" width=\"%d.3\" "
+                   "height=\"%.2f\" fill=\"%s\"/>\n", x,
+                   y + CELL_H - h, CELL_W, h, color_of(c));
+        return true;
+    }
+    if (ch < 0x2800 || ch > 0x28ff)
+        return false;
+    for (int i = 0; i < 8; i++) {
+        if (ch >> i & 1)
+            str_printf(out, "<circle cx=\"%.2f\" cy=\"%.2f\" r=\"1.4\" "
+                       "fill=\"%s\"%s/>\n",
+                       x + CELL_W * (0.25 + 0.5 * dot[i][0]),
+                       y + CELL_H * (0.125 + 0.25 * dot[i][1]), color_of(c),
+                       style_table[c->style].dim ? " opacity=\".6\"" : "");
+    }
+    return true;
+}
+
+static void add_svg_text(struct str *out, const struct cell *c, int n, int x,
+                         int y)
+{
     const struct style_row *st = &style_table[c->style];
-    int left = EDGE + x * CELL_W, top = EDGE + y * CELL_H;
-    if (is_reverse(c))
-        str_printf(out, "<rect x=\"%d\" y=\"%d\" width=\"%d\" "
-                   "height=\"%d\" fill=\"%s\"/>\n", left, top, n * CELL_W,
-                   CELL_H, color_of(c));
-    bool empty = true;
-    for (int i = 0; i < n; i++)
-        empty = empty && c[i].ch[0] == ' ';
-    if (empty)
+    while (n > 0 && c[n - 1].ch[0] == ' ')
+        n--;
+    while (n > 0 && c->ch[0] == ' ') {
+        c++;
+        n--;
+        x += CELL_W;
+    }
+    if (n == 0)
         return;
     str_printf(out, "<text x=\"%d\" y=\"%d\" textLength=\"%d\" "
-               "fill=\"%s\"%s%s>", left, top + 14, n * CELL_W,
+               "fill=\"%s\"%s%s>", x, y + 14, n * CELL_W,
                is_reverse(c) ? ground : color_of(c),
                st->bold ? " font-weight=\"bold\"" : "",
                st->dim ? " opacity=\".6\"" : "");
     for (int i = 0; i < n; i++)
         add_escaped(out, c + i);
     str_add(out, "</text>\n");
+}
+
+static void add_svg_run(struct str *out, const struct screen *s, int x,
+                        int y, int n)
+{
+    const struct cell *c = cell_of(s, x, y);
+    int left = EDGE + x * CELL_W, top = EDGE + y * CELL_H;
+    if (is_reverse(c))
+        str_printf(out, "<rect x=\"%d\" y=\"%d\" width=\"%d\" "
+                   "height=\"%d\" fill=\"%s\"/>\n", left, top, n * CELL_W,
+                   CELL_H, color_of(c));
+    int from = 0;
+    for (int i = 0; i < n; i++) {
+        if (!add_svg_shape(out, c + i, left + i * CELL_W, top))
+            continue;
+        add_svg_text(out, c + from, i - from, left + from * CELL_W, top);
+        from = i + 1;
+    }
+    add_svg_text(out, c + from, n - from, left + from * CELL_W, top);
 }
 
 static void screen_svg(const struct screen *s, struct str *out)

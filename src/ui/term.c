@@ -15,12 +15,16 @@
 enum { RESCUE_BYTES = 256 };
 
 static const char paste_on[] = "\033[?2004h", paste_off[] = "\033[?2004l";
+static const char mouse_on[] = "\033[?1000h\033[?1006h",
+                  mouse_off[] = "\033[?1006l\033[?1000l";
 
 /* The process has one terminal. */
 static struct {
     bool open;                /* newterm was called */
     bool entered;             /* the alternate screen is up */
-    struct term_opts opts;
+    bool unicode, mouse;
+    bool color;               /* pairs are set up */
+    const struct theme *theme;
     SCREEN *curses;
     struct termios saved;
     bool has_saved;
@@ -63,20 +67,25 @@ static void prepare_rescue(void)
 {
     the.rescue_len = 0;
     rescue_add(paste_off);
+    rescue_add(mouse_off);
     rescue_add(capability("sgr0"));
     rescue_add(capability("cnorm"));
     rescue_add(capability("rmcup"));
     rescue_add("\r\n");
 }
 
-static void use_colors(void)
+static void use_colors(const struct look *look)
 {
-    if (!the.opts.color || !has_colors())
+    the.theme = look->theme;
+    the.color = look->color && has_colors() && !the.theme->mono;
+    if (!the.color)
         return;
     start_color();
     short ground = use_default_colors() == OK ? -1 : COLOR_BLACK;
     for (int st = 0; st < STYLE_COUNT; st++) {
         int color = style_table[st].color;
+        if (color >= 0)
+            color = the.theme->color[color];
         short ink = (short)(color >= 0 ? color
                             : ground < 0 ? -1 : COLOR_WHITE);
         init_pair((short)(st + 1), ink, ground);
@@ -87,7 +96,7 @@ enum status term_open(const struct term_opts *o, struct err *e)
 {
     const char *name = getenv("TERM");
     name = name && *name ? name : "unset";
-    the.opts = *o;
+    the.unicode = o->unicode;
     the.has_saved = tcgetattr(STDIN_FILENO, &the.saved) == 0;
     /* newterm, not initscr: that one ends the program when TERM is unknown */
     int known = 0;
@@ -107,7 +116,7 @@ enum status term_open(const struct term_opts *o, struct err *e)
     noecho();
     nonl();
     intrflush(stdscr, FALSE);
-    use_colors();
+    use_colors(o->look);
     prepare_rescue();
     write_all(paste_on, sizeof paste_on - 1);
     the.entered = true;
@@ -142,6 +151,8 @@ void term_leave(void)
         return;
     the.entered = false;
     write_all(paste_off, sizeof paste_off - 1);
+    if (the.mouse)
+        write_all(mouse_off, sizeof mouse_off - 1);
     curs_set(1);
     endwin();
     if (the.has_saved)
@@ -155,7 +166,26 @@ void term_enter(void)
     the.entered = true;
     reset_prog_mode();
     write_all(paste_on, sizeof paste_on - 1);
+    if (the.mouse)
+        write_all(mouse_on, sizeof mouse_on - 1);
     clearok(curscr, TRUE);
+}
+
+void term_look(const struct look *look)
+{
+    if (the.open)
+        use_colors(look);
+}
+
+void term_mouse(bool on)
+{
+    if (on == the.mouse)
+        return;
+    the.mouse = on;
+    if (the.entered && on)
+        write_all(mouse_on, sizeof mouse_on - 1);
+    else if (the.entered)
+        write_all(mouse_off, sizeof mouse_off - 1);
 }
 
 void term_rescue(void)
@@ -164,15 +194,16 @@ void term_rescue(void)
         return;
     write_all(the.rescue, the.rescue_len);
     if (the.has_saved)
-        tcsetattr(STDIN_FILENO, TCSADRAIN, &the.saved);
+        tcsetattr(STDIN_FILENO, TCSANOW, &the.saved);
 }
 
 static attr_t attributes(const struct cell *c)
 {
     const struct style_row *st = &style_table[c->style];
     attr_t a = A_NORMAL;
-    a |= st->bold ? A_BOLD : 0;
-    a |= st->dim ? A_DIM : 0;
+    bool strong = the.theme->strong;
+    a |= st->bold || (strong && st->color >= 0) ? A_BOLD : 0;
+    a |= st->dim && !strong ? A_DIM : 0;
     a |= (st->reverse != (c->reverse != 0)) ? A_REVERSE : 0;
     return a;
 }
@@ -181,11 +212,11 @@ static void put(const struct cell *c, int x, int y)
 {
     wchar_t text[UNIT_CHARS + 1] = { 0 };
     for (int i = 0; i < UNIT_CHARS; i++) {
-        bool plain = c->ch[i] < 0x7f || the.opts.unicode;
+        bool plain = c->ch[i] < 0x7f || the.unicode;
         text[i] = plain ? (wchar_t)c->ch[i] : L'?';
     }
     cchar_t cell;
-    short pair = the.opts.color && has_colors() ? (short)(c->style + 1) : 0;
+    short pair = the.color ? (short)(c->style + 1) : 0;
     if (setcchar(&cell, text, attributes(c), pair, NULL) != OK)
         setcchar(&cell, L"?", A_NORMAL, 0, NULL);
     mvadd_wch(y, x, &cell);

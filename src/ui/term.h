@@ -9,7 +9,7 @@
 #include "ui/screen.h"
 
 struct term_opts {
-    bool color;
+    const struct look *look;  /* colours and theme */
     bool unicode;             /* false: anything beyond ASCII is shown as ? */
 };
 
@@ -17,6 +17,8 @@ struct term_opts {
  * was written to it then. */
 enum status term_open(const struct term_opts *o, struct err *e);
 void term_close(void);
+void term_look(const struct look *look);  /* another theme */
+void term_mouse(bool on);                 /* reports of clicks and the wheel */
 void term_size(int *w, int *h);
 /* Copies what differs from the last call; `full` repaints everything. */
 void term_show(const struct screen *s, bool full);

@@ -198,18 +198,19 @@ static void tidy_exponent(char *s)
     memmove(to, from, strlen(from) + 1);
 }
 
-char *text_number(char out[NUMBER_TEXT], double v)
+static char *significant(char out[NUMBER_TEXT], double v, int digits)
 {
     if (put_special(out, v))
         return out;
     double a = fabs(v);
     if (a != 0 && (a < 0.01 || a >= 99999.5)) {
-        snprintf(out, NUMBER_TEXT, "%.2e", v);
+        snprintf(out, NUMBER_TEXT, "%.*e", digits > 3 ? 2 : 1, v);
         tidy_exponent(out);
         return out;
     }
-    int digits = a >= 1000 ? 0 : a >= 100 ? 1 : a >= 10 ? 2 : 3;
-    snprintf(out, NUMBER_TEXT, "%.*f", digits, v);
+    int whole = a >= 1000 ? 4 : a >= 100 ? 3 : a >= 10 ? 2 : 1;
+    int places = digits - whole < 3 ? digits - whole : 3;
+    snprintf(out, NUMBER_TEXT, "%.*f", places > 0 ? places : 0, v);
     if (strchr(out, '.')) {
         char *end = out + strlen(out);
         while (end[-1] == '0')
@@ -218,6 +219,16 @@ char *text_number(char out[NUMBER_TEXT], double v)
             end[-1] = 0;
     }
     return drop_leading_zero(out);
+}
+
+char *text_number(char out[NUMBER_TEXT], double v)
+{
+    return significant(out, v, 4);
+}
+
+char *text_short(char out[NUMBER_TEXT], double v)
+{
+    return significant(out, v, 3);
 }
 
 char *text_count(char out[NUMBER_TEXT], double v)

@@ -37,6 +37,7 @@ int utf8_length(unsigned char b);
  * leading zero, "nan" and "inf" as such. Each returns `out`. */
 char *text_fraction(char out[NUMBER_TEXT], double v);   /* .9412 1.000 */
 char *text_number(char out[NUMBER_TEXT], double v);     /* .062 2.1e-3 41.7 */
+char *text_short(char out[NUMBER_TEXT], double v);      /* three digits */
 char *text_count(char out[NUMBER_TEXT], double v);      /* 960 1.2k 3.4M */
 char *text_time(char out[NUMBER_TEXT], double seconds); /* 0:41 1:02:03 */
 

@@ -26,6 +26,7 @@
 static const char prompt_text[] = "(qatlab) ", more_text[] = "... ";
 static const double poll_seconds = 0.004;     /* between looks at the keys */
 static const double again_seconds = 2;        /* for the next Ctrl-C stage */
+static const double frame_seconds = 0.1;      /* between frames, at least */
 static const double merge_seconds = 0.6;      /* repeats of a key: one line */
 
 struct tui {
@@ -179,6 +180,8 @@ static void run_key(struct tui *t, const struct key_row *k)
 {
     struct str line = { 0 };
     struct err e = { .text = "" };
+    if (!t->in_tick)          /* what the key before it did is to be seen */
+        ui_model_update(&t->desk->model, t->lab);
     if (key_expand(t->desk, k->line, &line, &e) != STATUS_OK) {
         notice(t, e.text);
     } else if (k->insert) {
@@ -268,17 +271,6 @@ static void answer_paste(struct tui *t, const char *key)
     notice(t, "");
 }
 
-/* Keys that close what lies over the panes and do nothing else. */
-static bool closes(const char *key)
-{
-    static const char *const keys[] = { "Esc", "Enter", "Space", "q", "F1" };
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        if (!strcmp(keys[i], key))
-            return true;
-    }
-    return false;
-}
-
 /* True when the key was only meant for a pop-up, a question or a prefix. */
 static bool take_modal(struct tui *t, const struct input *in)
 {
@@ -292,11 +284,8 @@ static bool take_modal(struct tui *t, const struct input *in)
         return true;
     }
     notice(t, "");
-    if (d->help) {
-        desk_focus(d, "help", NULL);
-        if (closes(in->key))
-            return true;
-    }
+    if (d->help && desk_help_key(d, in->key))
+        return true;
     if (d->popup.n > 0 && strcmp(in->key, "Tab") != 0) {
         desk_popup_clear(d);
         if (!strcmp(in->key, "Esc"))
@@ -339,6 +328,8 @@ static void take_input(struct tui *t, const struct input *in)
 {
     if (in->kind == INPUT_PASTE)
         take_paste(t, in);
+    else if (in->kind == INPUT_MOUSE)
+        desk_mouse(t->desk, in->key, in->x, in->y);
     else if (in->kind == INPUT_PASTE_TOO_LONG)
         notice(t, "a paste of more than 1 MiB is refused: use `source FILE`");
     else
@@ -565,6 +556,25 @@ static void hook_pause(void *ctx, double seconds)
     notice(t, "");
 }
 
+static void use_settings(struct tui *t)
+{
+    double fps = lab_setting_number(t->lab, "fps");
+    double escape = lab_setting_number(t->lab, "escape.timeout");
+    double mouse = lab_setting_number(t->lab, "mouse");
+    t->frame.least = fps >= 1 ? 1 / fps : frame_seconds;
+    t->router.escape_timeout = escape > 0 ? escape : 0;
+    term_mouse(mouse > 0);
+    desk_settings(t->desk);
+    term_look(&t->desk->look);
+    t->desk->repaint = true;
+}
+
+static void hook_setting(void *ctx, const char *name)
+{
+    (void)name;
+    use_settings(ctx);
+}
+
 static double hook_cost(void *ctx)
 {
     const struct tui *t = ctx;
@@ -613,7 +623,8 @@ static enum status open_lab(struct tui *t, const struct look *look,
     lab_set_hooks(t->lab, &(struct lab_hooks){
         .ctx = t, .layout = hook_layout, .focus = hook_focus,
         .zoom = hook_zoom, .save_screen = hook_save_screen,
-        .pause = hook_pause, .cost = hook_cost });
+        .pause = hook_pause, .setting = hook_setting, .cost = hook_cost });
+    use_settings(t);
     return STATUS_OK;
 }
 
@@ -644,10 +655,10 @@ enum status tui_run(const struct front_opts *o, int *exit_code,
                     struct err *e)
 {
     struct look look = front_look(o, true);
-    struct term_opts to = { .color = look.color, .unicode = front_utf8() };
+    struct term_opts to = { .look = &look, .unicode = front_utf8() };
     struct tui *t = xmalloc(sizeof *t);
     *t = (struct tui){ .o = o, .error_fd = -1,
-                       .frame = { .least = 0.1, .factor = 150 } };
+                       .frame = { .least = frame_seconds, .factor = 150 } };
     t->signal_fd = signals_open(true);
     enum status s = term_open(&to, e);
     if (s != STATUS_OK) {
