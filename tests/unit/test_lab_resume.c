@@ -1,5 +1,6 @@
 /* train/ through io/: a run that is saved, ended and loaded by another process
- * equals one that was never stopped. Links io besides train.
+ * equals one that was never stopped. Stands with the lab's tests because only
+ * from there up both layers are linked.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "common/test_main.h"
 
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "common/temp_folder.h"
 #include "io/checkpoint.h"
 #include "train/trainer.h"
 
@@ -139,13 +141,12 @@ static void assert_same_files(const char *a, const char *b)
 
 static void a_run_goes_on_in_another_process_bit_for_bit(void **state)
 {
-    (void)state;
-    char folder[] = "/tmp/qatlab-train-XXXXXX", path[3][64];
+    static const char *const name[] = { "a.qlab", "b.qlab", "c.qlab" };
+    char path[3][192];
     struct session s;
     struct err e;
-    assert_non_null(mkdtemp(folder));
     for (int i = 0; i < 3; i++)
-        snprintf(path[i], sizeof path[i], "%s/%d.qlab", folder, i);
+        strcpy(path[i], temp_path(*state, name[i]));
     /* The child is made before this process starts any thread. */
     int gate[2];
     assert_int_equal(pipe(gate), 0);
@@ -172,9 +173,6 @@ static void a_run_goes_on_in_another_process_bit_for_bit(void **state)
         fail_msg("%s", e.text);
     assert_same_files(path[1], path[2]);
     session_close(&s);
-    for (int i = 0; i < 3; i++)
-        unlink(path[i]);
-    rmdir(folder);
 }
 
 /* Whatever a damaged file holds, each part says no or takes it, and a step
@@ -201,19 +199,14 @@ static void try_damaged(struct session *s, const struct bytes *f)
 
 static void damaged_states_never_crash(void **state)
 {
-    (void)state;
-    char folder[] = "/tmp/qatlab-train-XXXXXX", path[64];
+    const char *path = temp_path(*state, "a.qlab");
     struct session s;
     struct bytes f;
     struct err e;
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/a.qlab", folder);
     if (!session_open(&s, &e) || !session_quantize(&s, &e) ||
         !session_train(&s, 2, &e) || !session_save(&s, path, &e) ||
         file_read(path, 1 << 24, &f, &e) != STATUS_OK)
         fail_msg("%s", e.text);
-    unlink(path);
-    rmdir(folder);
     size_t header = 8 + (f.data[0] | (size_t)f.data[1] << 8);
     for (size_t i = 0; i < f.size; i += i < header ? 3 : 101) {
         static const unsigned char change[] = { 0x01, 0x02, 0x04, 0xff };
@@ -231,9 +224,12 @@ static void damaged_states_never_crash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_run_goes_on_in_another_process_bit_for_bit),
-        cmocka_unit_test(damaged_states_never_crash),
+        cmocka_unit_test_setup_teardown(
+            a_run_goes_on_in_another_process_bit_for_bit, temp_folder_make,
+            temp_folder_drop),
+        cmocka_unit_test_setup_teardown(damaged_states_never_crash,
+                                        temp_folder_make, temp_folder_drop),
     };
     gsl_set_error_handler_off();
-    return cmocka_run_group_tests_name("train file", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("lab resume", tests, NULL, NULL);
 }
