@@ -11,6 +11,6 @@ struct dnn;
 struct dnn *plan_dnn(struct plan *p, struct err *e);
 
 extern const struct maker maker_conv, maker_dense, maker_norm, maker_act,
-    maker_add, maker_max_pool, maker_avg_pool, maker_concat, maker_flatten;
+    maker_add, maker_pool, maker_alias, maker_concat;
 
 #endif

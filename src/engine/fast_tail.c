@@ -421,9 +421,9 @@ static void make_vectors(struct plan *p, struct tail *t)
         t->wide = plan_buffer_vector(p, (WIDE_B + 1) * t->sheet.width);
     }
     if (t->wide >= 0)
-        p->buf[t->wide].pinned = p->opts.keep_values;
+        plan_keep(p, t->wide);
     if (t->vec >= 0)
-        p->buf[t->vec].pinned = p->opts.keep_values;
+        plan_keep(p, t->vec);
     plan_scratch(p, tail_scratch_bytes(t));
 }
 
@@ -452,8 +452,7 @@ static void make_output(struct plan *p, struct tail *t)
         plan_make_value(p, last);
         t->dst = v->raw;
     }
-    if (p->opts.keep_values)
-        p->buf[v->out].pinned = true;
+    plan_keep(p, v->out);
 }
 
 struct tail *tail_new(struct plan *p, const struct unit *u,
@@ -478,8 +477,7 @@ struct tail *tail_new(struct plan *p, const struct unit *u,
     find_sheet(p, t);
     make_vectors(p, t);
     make_output(p, t);
-    if (p->opts.keep_values)
-        p->buf[t->src].pinned = true;
+    plan_keep(p, t->src);
     return p->out_of_memory ? NULL : t;
 }
 

@@ -187,7 +187,7 @@ enum status tail_backward(struct plan *p, struct tail *t, struct err *e)
         t->dx = t->part[0];
     } else {
         t->dx = plan_buffer_like(p, t->src);
-        p->buf[t->dx].pinned = p->opts.keep_values;
+        plan_keep(p, t->dx);
     }
     struct step *s = tail_step(p, &back_kind, t);
     if (!s)

@@ -123,7 +123,24 @@ struct conv_window {
     dnnl_dims_t stride, dilate, before, after;
 };
 
+/* oneDNN 2.6's 1x1 kernels write beyond their scratch memory when the stride
+ * is not 1, and then give wrong weight gradients with several threads. */
+static bool is_unsafe(const struct dnn_conv *c, const_dnnl_primitive_desc_t d)
+{
+    const char *name = "";
+    dnnl_primitive_desc_query(d, dnnl_query_impl_info_str, 0, &name);
+    return (c->spec.geom.sh > 1 || c->spec.geom.sw > 1) &&
+           strncmp(name, "jit_1x1", 7) == 0;
+}
+
 #if DNNL_VERSION_MAJOR >= 3
+static dnnl_status_t first_safe(struct dnn_conv *c, dnnl_status_t s)
+{
+    while (s == dnnl_success && is_unsafe(c, c->desc))
+        s = dnnl_primitive_desc_next_impl(c->desc);
+    return s;
+}
+
 static dnnl_status_t conv_desc_make(struct dnn_conv *c,
                                     const struct conv_descs *m,
                                     const struct conv_window *k,
@@ -137,32 +154,55 @@ static dnnl_status_t conv_desc_make(struct dnn_conv *c,
         forward && c->spec.bias ? m->b : NULL, m->y, k->stride, k->dilate,
         k->before, k->after, forward ? attr : NULL);
     if (s != dnnl_success || forward)
-        return s;
+        return first_safe(c, s);
     if (c->spec.dir == DNN_BACK_DATA)
-        return dnnl_convolution_backward_data_primitive_desc_create(
+        s = dnnl_convolution_backward_data_primitive_desc_create(
             &c->desc, engine, dnnl_convolution_direct, m->x, m->w, m->y,
             k->stride, k->dilate, k->before, k->after, c->hint, attr);
-    return dnnl_convolution_backward_weights_primitive_desc_create(
-        &c->desc, engine, dnnl_convolution_direct, m->x, m->w, NULL, m->y,
-        k->stride, k->dilate, k->before, k->after, c->hint, attr);
+    else
+        s = dnnl_convolution_backward_weights_primitive_desc_create(
+            &c->desc, engine, dnnl_convolution_direct, m->x, m->w, NULL, m->y,
+            k->stride, k->dilate, k->before, k->after, c->hint, attr);
+    return first_safe(c, s);
 }
 #else
+static dnnl_status_t first_safe(struct dnn_conv *c,
+                                const dnnl_convolution_desc_t *d,
+                                const_dnnl_primitive_attr_t attr)
+{
+    dnnl_primitive_desc_iterator_t it = NULL;
+    dnnl_status_t s = dnnl_primitive_desc_iterator_create(
+        &it, d, attr, c->dnn->engine, c->hint);
+    while (s == dnnl_success) {
+        c->desc = dnnl_primitive_desc_iterator_fetch(it);
+        if (!c->desc || !is_unsafe(c, c->desc))
+            break;
+        dnnl_primitive_desc_destroy(c->desc);
+        c->desc = NULL;
+        s = dnnl_primitive_desc_iterator_next(it);
+    }
+    if (it)
+        dnnl_primitive_desc_iterator_destroy(it);
+    return s == dnnl_success && !c->desc ? dnnl_out_of_memory : s;
+}
+
 static dnnl_status_t conv_desc_make(struct dnn_conv *c,
                                     const struct conv_descs *m,
                                     const struct conv_window *k,
                                     const_dnnl_primitive_attr_t attr)
 {
-    dnnl_engine_t engine = c->dnn->engine;
     dnnl_convolution_desc_t d;
     bool forward = c->spec.dir == DNN_FORWARD;
     dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(
         &d, dnnl_forward_training, dnnl_convolution_direct, &m->x, &m->w,
         forward && c->spec.bias ? &m->b : NULL, &m->y, k->stride, k->dilate,
         k->before, k->after);
-    if (s == dnnl_success)
-        s = dnnl_primitive_desc_create(forward ? &c->desc : &c->hint, &d,
-                                       forward ? attr : NULL, engine, NULL);
-    if (s != dnnl_success || forward)
+    if (s != dnnl_success)
+        return s;
+    if (forward)
+        return first_safe(c, &d, attr);
+    s = dnnl_primitive_desc_create(&c->hint, &d, NULL, c->dnn->engine, NULL);
+    if (s != dnnl_success)
         return s;
     if (c->spec.dir == DNN_BACK_DATA)
         s = dnnl_dilated_convolution_backward_data_desc_init(
@@ -172,9 +212,7 @@ static dnnl_status_t conv_desc_make(struct dnn_conv *c,
         s = dnnl_dilated_convolution_backward_weights_desc_init(
             &d, dnnl_convolution_direct, &m->x, &m->w, NULL, &m->y,
             k->stride, k->dilate, k->before, k->after);
-    if (s != dnnl_success)
-        return s;
-    return dnnl_primitive_desc_create(&c->desc, &d, attr, engine, c->hint);
+    return s == dnnl_success ? first_safe(c, &d, attr) : s;
 }
 #endif
 

@@ -158,7 +158,7 @@ static enum status lower_forward(struct plan *p, struct err *e)
     p->output = plan_logical(p, out, p->value[out].out, PHASE_FORWARD);
     if (p->out_of_memory)
         return err_memory(e, "plan");
-    p->buf[p->output].pinned = true;
+    p->buf[p->buf[p->output].root].pinned = true;
     p->first_backward = p->n_step;
     return STATUS_OK;
 }
@@ -179,7 +179,7 @@ static enum status lower_output_grad(struct plan *p, struct err *e)
     if (p->output == v->out)
         return STATUS_OK;
     int grad = plan_buffer_like(p, v->out);
-    p->buf[grad].pinned = p->opts.keep_values;
+    plan_keep(p, grad);
     p->buf[grad].written = true;
     v->part[0] = v->grad = grad;
     v->shared[0] = false;

@@ -35,8 +35,26 @@ int plan_buffer(struct plan *p, enum dtype type, const struct shape *s,
         .scale = 1.0f,
         .bytes = (int64_t)bytes,
         .twin = -1,
+        .root = p->n_buf,
     };
     return p->n_buf++;
+}
+
+int plan_alias(struct plan *p, int buffer, const struct shape *s)
+{
+    enum layout layout = p->buf[buffer].layout;
+    int alias = plan_buffer(p, p->buf[buffer].type, s, layout);
+    if (!p->out_of_memory) {
+        p->buf[alias].root = p->buf[buffer].root;
+        p->buf[alias].written = p->buf[buffer].written;
+    }
+    return alias;
+}
+
+void plan_keep(struct plan *p, int buffer)
+{
+    if (!p->out_of_memory && p->opts.keep_values)
+        p->buf[p->buf[buffer].root].pinned = true;
 }
 
 int plan_buffer_like(struct plan *p, int buffer)
@@ -93,6 +111,7 @@ void step_touch(struct plan *p, struct step *s, int buffer)
 {
     if (buffer < 0)
         return;
+    buffer = p->buf[buffer].root;
     for (int i = 0; i < s->n_buf; i++)
         if (s->buf[i] == buffer)
             return;
@@ -106,7 +125,7 @@ void step_touch(struct plan *p, struct step *s, int buffer)
 
 void *plan_data(const struct plan *p, int buffer)
 {
-    return buffer < 0 ? NULL : p->buf[buffer].data;
+    return buffer < 0 ? NULL : p->buf[p->buf[buffer].root].data;
 }
 
 float *plan_floats(const struct plan *p, int buffer)
@@ -152,7 +171,7 @@ static int own_part(struct plan *p, int node)
     v->grad = plan_buffer_like(p, v->out);
     if (p->out_of_memory)
         return v->grad;
-    p->buf[v->grad].pinned = p->opts.keep_values;
+    plan_keep(p, v->grad);
     if (v->n_part < GRAD_PARTS) {
         add_part(v, v->grad, false);
         return v->grad;
@@ -292,8 +311,6 @@ void plan_make_value(struct plan *p, int node)
                  (n->op->flags & OP_SOURCE);
     if (v->q && apart)
         v->out = plan_buffer(p, DTYPE_F32, &s, p->backend->layout);
-    if (!p->out_of_memory && p->opts.keep_values) {
-        p->buf[v->raw].pinned = true;
-        p->buf[v->out].pinned = true;
-    }
+    plan_keep(p, v->raw);
+    plan_keep(p, v->out);
 }

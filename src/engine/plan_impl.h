@@ -27,6 +27,7 @@ struct buffer {
     bool written;             /* building: this gradient has a first writer */
     bool touched;
     int twin;                 /* the same value in logical layout, -1 */
+    int root;                 /* the buffer whose memory this is, or itself */
 };
 
 #define STEP_BUFFERS 32
@@ -147,6 +148,11 @@ int plan_buffer(struct plan *p, enum dtype type, const struct shape *s,
 int plan_buffer_like(struct plan *p, int buffer);
 int plan_buffer_vector(struct plan *p, int64_t n);      /* n floats */
 int plan_buffer_param(struct plan *p, int param, bool grad);
+/* The same memory under another shape. Values are never changed once they are
+ * made, so readers may share it. */
+int plan_alias(struct plan *p, int buffer, const struct shape *s);
+/* Keeps it when the plan keeps its values. */
+void plan_keep(struct plan *p, int buffer);
 void plan_scratch(struct plan *p, size_t bytes);
 /* NULL when memory is out: return err_memory(e, "plan"). */
 struct step *plan_step(struct plan *p, const struct step_kind *kind, int node,

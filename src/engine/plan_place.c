@@ -36,6 +36,7 @@ static void find_lives(struct plan *p)
     }
 }
 
+/* Aliases have their root's. */
 static bool needs_memory(const struct buffer *b)
 {
     return b->touched && !b->external;
@@ -113,7 +114,7 @@ enum status plan_place(struct plan *p, struct err *e)
         return err_memory(e, "plan");
     int n = 0;
     for (int i = 0; i < p->n_buf; i++)
-        if (needs_memory(&p->buf[i]))
+        if (needs_memory(&p->buf[i]) && p->buf[i].root == i)
             order[n++] = (struct order){i, p->buf[i].bytes};
     qsort(order, (size_t)n, sizeof(*order), by_bytes);
     place_all(p, order, n, order + p->n_buf);

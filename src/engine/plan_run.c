@@ -52,11 +52,12 @@ enum status plan_backward(struct plan *p, const struct tick *t,
 static enum status copy_logical(const struct plan *p, int buffer, float *out)
 {
     const struct buffer *b = &p->buf[buffer];
+    const float *data = plan_floats(p, buffer);
     const int64_t *d = b->shape.dim;
     if (b->layout == LAYOUT_NHWC)
-        nhwc_to_nchw(b->data, out, d[0], d[1], d[2] * d[3]);
+        nhwc_to_nchw(data, out, d[0], d[1], d[2] * d[3]);
     else
-        memcpy(out, b->data, (size_t)b->bytes);
+        memcpy(out, data, (size_t)b->bytes);
     return STATUS_OK;
 }
 
@@ -128,7 +129,8 @@ int plan_find_nonfinite(const struct plan *p)
     for (int i = 0; i < p->graph->n_node; i++) {
         const int at[2] = {p->value[i].raw, p->value[i].out};
         for (int k = 0; k < 2; k++) {
-            const struct buffer *b = at[k] < 0 ? NULL : &p->buf[at[k]];
+            const struct buffer *b =
+                at[k] < 0 ? NULL : &p->buf[p->buf[at[k]].root];
             if (b && b->touched && still_there(p, b) &&
                 !all_finite(b->data, shape_count(&b->shape)))
                 return i;

@@ -243,18 +243,34 @@ ENGINE_CLONES static void k_norm_backward(const struct sheet_norm *p,
         dx[i] = a[i] * (dx[i] - shift[i] - (x[i] - mean[i]) * slope[i]);
 }
 
+/* acc: RANGE_LANES smallest, largest, and sums that a NaN or an infinity
+ * turns into NaN. Lanes, because the order of a reduction is fixed. */
+#define RANGE_LANES 8
+
 ENGINE_CLONES static void k_range(const float *t, float *acc, int64_t n)
 {
-    float lo = acc[0], hi = acc[1], odd = acc[2];
-#pragma omp simd reduction(min : lo) reduction(max : hi) reduction(+ : odd)
-    for (int64_t i = 0; i < n; i++) {
-        lo = t[i] < lo ? t[i] : lo;
-        hi = t[i] > hi ? t[i] : hi;
-        odd += t[i] * 0.0f;
+    float lo[RANGE_LANES], hi[RANGE_LANES], odd[RANGE_LANES];
+    memcpy(lo, acc, sizeof(lo));
+    memcpy(hi, acc + RANGE_LANES, sizeof(hi));
+    memcpy(odd, acc + 2 * RANGE_LANES, sizeof(odd));
+    int64_t i = 0;
+    for (; i + RANGE_LANES <= n; i += RANGE_LANES) {
+#pragma omp simd
+        for (int j = 0; j < RANGE_LANES; j++) {
+            float v = t[i + j];
+            lo[j] = v < lo[j] ? v : lo[j];
+            hi[j] = v > hi[j] ? v : hi[j];
+            odd[j] += v * 0.0f;
+        }
     }
-    acc[0] = lo;
-    acc[1] = hi;
-    acc[2] = odd;
+    for (; i < n; i++) {
+        lo[0] = t[i] < lo[0] ? t[i] : lo[0];
+        hi[0] = t[i] > hi[0] ? t[i] : hi[0];
+        odd[0] += t[i] * 0.0f;
+    }
+    memcpy(acc, lo, sizeof(lo));
+    memcpy(acc + RANGE_LANES, hi, sizeof(hi));
+    memcpy(acc + 2 * RANGE_LANES, odd, sizeof(odd));
 }
 
 /* ---- walking ---- */
@@ -367,30 +383,45 @@ void sheet_apply(const struct sheet *s, const struct sheet_map *m)
     }
 }
 
+static void range_block(const struct sheet *s, const struct sheet_map *m,
+                        int64_t b, float part[3])
+{
+    float acc[3 * RANGE_LANES];
+    for (int j = 0; j < RANGE_LANES; j++) {
+        acc[j] = INFINITY;
+        acc[RANGE_LANES + j] = -INFINITY;
+        acc[2 * RANGE_LANES + j] = 0.0f;
+    }
+    struct column c = {.col = 0};
+    for (; next_column(s, b, &c); c.col += c.n) {
+        for (int64_t i = 0; i < c.times; i++) {
+            float t[SHEET_CHUNK];
+            int64_t n = chunk_length(&c, i);
+            k_range(map_z(m, c.at + i * c.step, c.col, n, t), acc, n);
+        }
+    }
+    memcpy(part, (float[3]){INFINITY, -INFINITY, 0.0f}, 3 * sizeof(float));
+    for (int j = 0; j < RANGE_LANES; j++) {
+        part[0] = fminf(part[0], acc[j]);
+        part[1] = fmaxf(part[1], acc[RANGE_LANES + j]);
+        part[2] += acc[2 * RANGE_LANES + j];
+    }
+}
+
 void sheet_range(const struct sheet *s, const struct sheet_map *m,
                  float *part, float range[2], bool *finite)
 {
 #pragma omp parallel for schedule(static) if (s->count > SHEET_PARALLEL)
+    for (int64_t b = 0; b < s->blocks; b++)
+        range_block(s, m, b, part + 3 * b);
+    float ends[2] = {INFINITY, -INFINITY}, odd = 0;
     for (int64_t b = 0; b < s->blocks; b++) {
-        float acc[3] = {INFINITY, -INFINITY, 0.0f};
-        struct column c = {.col = 0};
-        for (; next_column(s, b, &c); c.col += c.n) {
-            for (int64_t i = 0; i < c.times; i++) {
-                float t[SHEET_CHUNK];
-                int64_t n = chunk_length(&c, i);
-                k_range(map_z(m, c.at + i * c.step, c.col, n, t), acc, n);
-            }
-        }
-        memcpy(part + 3 * b, acc, sizeof(acc));
-    }
-    float lo = INFINITY, hi = -INFINITY, odd = 0;
-    for (int64_t b = 0; b < s->blocks; b++) {
-        lo = part[3 * b] < lo ? part[3 * b] : lo;
-        hi = part[3 * b + 1] > hi ? part[3 * b + 1] : hi;
+        ends[0] = fminf(ends[0], part[3 * b]);
+        ends[1] = fmaxf(ends[1], part[3 * b + 1]);
         odd += part[3 * b + 2];
     }
     /* The clamp is monotone: it may be applied to the ends alone. */
-    k_clamp((const float[2]){lo, hi}, m->lo, m->hi, range, 2);
+    k_clamp(ends, m->lo, m->hi, range, 2);
     *finite = odd == 0.0f;
 }
 
