@@ -26,7 +26,7 @@ static struct qkeras_run run_of(const struct kcall *c, int64_t channel)
     return (struct qkeras_run){
         .q = q,
         .channel = channel,
-        .step = q->scale[channel],
+        .step = q->scale[channel] > REAL_SMALLEST ? q->scale[channel] : 0,
         .before = m->prepare ? qkeras_before(q)[channel] : 0,
         .rng = draws ? q->rng : NULL,
     };
@@ -149,7 +149,8 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 
         m->values(&r, c->x + at + i, xq, u, k);
         for (int64_t j = 0; j < k; j++)
-            c->code[at + i + j] = (int32_t)real_rint(xq[j] / r.step);
+            c->code[at + i + j] =
+                r.step > 0 ? (int32_t)real_rint(xq[j] / r.step) : 0;
     }
 }
 

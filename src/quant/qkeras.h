@@ -30,7 +30,8 @@ enum qkeras_scaling {
 struct qkeras_run {
     struct quantizer *q;
     int64_t channel;
-    real step;                /* q->scale of the channel */
+    real step;                /* q->scale of the channel; 0 where the data
+                               * asked for that and q->scale is the least */
     real before;              /* the scale that made the codes, see auto */
     struct rng *rng;          /* NULL: evaluation, or no random rounding */
 };

@@ -1,17 +1,15 @@
 /* Powers of two as QKeras rounds them.
  *
- * QKeras takes rne(logf(a) / ln 2) in float. Away from sqrt(2) * 2^k that is
- * the exponent, plus one from sqrt(2) on; close to it the float logarithm
- * decides. SPDX-License-Identifier: GPL-3.0-or-later */
+ * QKeras takes rne(log(a) / ln 2) in float: the exponent, plus one above
+ * sqrt(2) * 2^k. Within a few units in the last place of that border its
+ * logarithm's own error decides; here it is the exact value.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "quant/qkeras_po2.h"
 
 #include <math.h>
 
 #include "quant/vmath.h"
 
-/* Fractions (in 1, 2) within this of sqrt(2) go through the logarithm: 16
- * exponents of rounding error around one half. */
-#define DOUBT REAL(2e-5)
 #define ROOT2 REAL(1.4142135623730951)
 
 struct po2_range qkeras_po2_range(const struct qspec *s, int exponent_bits)
@@ -70,33 +68,16 @@ QUANT_CLONES static void limit_run(real max, bool root, const real *a,
     }
 }
 
-/* Exponents by bits; returns whether any fraction was near sqrt(2). */
-QUANT_CLONES static bool exponent_run(const real *t, real *e, bool down,
+/* Nearest exponents, or those below. */
+QUANT_CLONES static void exponent_run(const real *t, real *e, bool down,
                                       int64_t n)
 {
-    int doubts = 0;
-
-#pragma omp simd reduction(+ : doubts)
+#pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         real_int k = real_exponent(t[i]);
         real fraction = t[i] * real_pow2(-k);
-        real up = !down && fraction > ROOT2 ? REAL(1.0) : 0;
 
-        e[i] = (real)k + up;
-        doubts += real_fabs(fraction - ROOT2) < DOUBT;
-    }
-    return doubts && !down;
-}
-
-static void settle_doubts(const real *t, real *e, int64_t n)
-{
-    const real ln2 = REAL(0.6931471805599453);
-
-    for (int64_t i = 0; i < n; i++) {
-        real fraction = t[i] * real_pow2(-real_exponent(t[i]));
-
-        if (real_fabs(fraction - ROOT2) < DOUBT)
-            e[i] = real_rint(real_log(t[i]) / ln2);
+        e[i] = (real)k + (!down && fraction > ROOT2 ? REAL(1.0) : 0);
     }
 }
 
@@ -144,7 +125,7 @@ void qkeras_po2_values(const struct qkeras_run *r,
     limit_run(max, quadratic, a, t, n);
     if (r->rng && s->rounding == ROUND_STOCHASTIC && !down)
         draw_exponents(r->rng, t, e, n);
-    else if (exponent_run(t, e, down, n))
-        settle_doubts(t, e, n);
+    else
+        exponent_run(t, e, down, n);
     power_run(a, e, range->lo, range->hi, quadratic ? 2 : 1, xq, n);
 }

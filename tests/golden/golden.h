@@ -95,6 +95,7 @@ void golden_quant_torchao(struct golden_case *c);
 void golden_train_float(struct golden_case *c);
 void golden_train_qat(struct golden_case *c);
 void golden_quant_papers(struct golden_case *c);
+void golden_quant_qkeras(struct golden_case *c);
 void golden_quant_brevitas(struct golden_case *c);
 void golden_quant_aimet(struct golden_case *c);
 void golden_aimet_sim(struct golden_case *c);     /* its kind quantsim */

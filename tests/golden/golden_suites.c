@@ -11,6 +11,7 @@ const struct golden_suite golden_suites[] = {
     {"observers-torch", golden_observers_torch, NULL},
     {"quant-torchao", golden_quant_torchao, NULL},
     {"quant-papers", golden_quant_papers, NULL},
+    {"quant-qkeras", golden_quant_qkeras, NULL},
     {"quant-brevitas", golden_quant_brevitas, NULL},
     {"quant-aimet", golden_quant_aimet, NULL},
     {"train-float", golden_train_float, NULL},
