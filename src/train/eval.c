@@ -1,7 +1,5 @@
 /* Evaluation, calibration and inference: forward passes that train nothing.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include <assert.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/arena.h"

@@ -2,7 +2,6 @@
 #include "train/feed.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"

@@ -115,7 +115,9 @@ int64_t trainer_steps(const struct trainer *t);      /* since the start */
 struct plan *trainer_plan(struct trainer *t);        /* NULL before a step */
 size_t trainer_bytes(const struct trainer *t);
 
-/* Slots, streams, position, order of the epoch: bit for bit. */
+/* Slots, streams, position, order of the epoch: bit for bit. Slots of another
+ * optimiser, or of other parameters, are left behind when loading, as
+ * trainer_set does; another number of samples is STATUS_FORMAT. */
 enum status trainer_save(const struct trainer *t, struct bag *b,
                          struct err *e);
 enum status trainer_load(struct trainer *t, const struct bag *b,

@@ -132,6 +132,7 @@ enum status trainer_save(const struct trainer *t, struct bag *b,
 /* ---- loading: into a struct loaded, then all at once ---- */
 
 struct loaded {
+    const struct optimizer_row *optimizer;
     int64_t counts[COUNTS];
     double goal[2];
     uint32_t *order;
@@ -147,8 +148,8 @@ static void loaded_fini(struct loaded *l)
     slots_fini(&l->slots);
 }
 
-static enum status check_text(const struct trainer *t, const struct bag *b,
-                              struct err *e)
+static enum status load_text(const struct bag *b, struct loaded *l,
+                             struct err *e)
 {
     const char *text = bag_text(b, "trainer");
     char version[16] = "", optimizer[32] = "";
@@ -160,13 +161,10 @@ static enum status check_text(const struct trainer *t, const struct bag *b,
     if (strcmp(version, VERSION) != 0)
         return err_set(e, STATUS_FORMAT, "text \"trainer\" has another "
                        "version, " VERSION " is known");
-    const struct optimizer_row *o = optimizer_find(optimizer);
-    if (!o)
+    l->optimizer = optimizer_find(optimizer);
+    if (!l->optimizer)
         return err_set(e, STATUS_FORMAT, "text \"trainer\" names an unknown "
                        "optimizer");
-    if (o != t->set.optimizer)
-        return err_set(e, STATUS_FORMAT, "the state is of optimizer %s, the "
-                       "trainer's is %s", o->name, t->set.optimizer->name);
     return STATUS_OK;
 }
 
@@ -282,10 +280,26 @@ static enum status load_quant(const struct bag *b, const char *name,
     return STATUS_OK;
 }
 
-static enum status load_slots(const struct trainer *t, const struct bag *b,
-                              struct slots *s, struct err *e)
+/* Another optimiser, or parameters that are no longer the same: as when the
+ * settings change, slots begin anew. */
+static bool slots_apply(const struct trainer *t, const struct bag *b,
+                        const struct loaded *l)
 {
+    const struct tensor *age = bag_get(b, "trainer.age");
+    const struct tensor *first = bag_get(b, "trainer.slot.0");
+    bool same = !age || shape_count(&age->shape) == t->graph->n_learned;
+    if (first && shape_count(&first->shape) != t->graph->n_grad)
+        same = false;
+    return same && l->optimizer == t->set.optimizer;
+}
+
+static enum status load_slots(const struct trainer *t, const struct bag *b,
+                              struct loaded *l, struct err *e)
+{
+    struct slots *s = &l->slots;
     TRY(slots_fit(s, t->set.optimizer, t->graph, e));
+    if (!slots_apply(t, b, l))
+        return STATUS_OK;
     struct shape ages = shape_1(s->n_age), n = shape_1(s->n);
     TRY(bag_read(b, "trainer.age", DTYPE_I64, &ages, s->age, e));
     if (!ages_fit(s->age, s->n_age))
@@ -309,11 +323,11 @@ static enum status load_slots(const struct trainer *t, const struct bag *b,
 static enum status load_all(const struct trainer *t, const struct bag *b,
                             struct loaded *l, struct err *e)
 {
-    TRY(check_text(t, b, e));
+    TRY(load_text(b, l, e));
     TRY(load_place(t, b, l, e));
     TRY(load_order(t, b, l, e));
     TRY(load_streams(t, b, l, e));
-    return load_slots(t, b, &l->slots, e);
+    return load_slots(t, b, l, e);
 }
 
 enum status trainer_load(struct trainer *t, const struct bag *b,
