@@ -4,6 +4,7 @@
 #ifndef LAB_OUT_H
 #define LAB_OUT_H
 
+#include "base/columns.h"
 #include "base/str.h"
 
 enum out_level { OUT_ECHO, OUT_RESULT, OUT_NOTE, OUT_WARN, OUT_ERROR };
@@ -45,11 +46,6 @@ enum status table_write(const struct table *t, const char *path, bool append,
 /* Writes or appends text, by path; STATUS_IO names the path. */
 enum status text_write(const char *path, const char *text, size_t n,
                        bool append, struct err *e);
-/* Columns that UTF-8 text takes on a terminal: wide characters 2, combining
- * ones 0, a byte that is no UTF-8 4 (shown as \\xHH). */
-int text_width(const char *s);
-/* The whole characters of s that fit in `width` columns: bytes. */
-size_t text_fit(const char *s, int width);
 
 /* A sink that collects lines, for `expect output` and `-> file`. */
 struct out_capture {
