@@ -145,7 +145,7 @@ enum status quantizer_enable_learn(struct quantizer *q, bool on,
 
 /* Affine view for engines: false when the kind is not uniform. */
 struct affine {
-    real scale, zero_point;
+    real scale, zero_point;   /* not a whole number: zp=float, lsqplus */
     int64_t lo, hi;           /* codes */
 };
 bool quantizer_get_affine(const struct quantizer *q, int64_t channel,

@@ -30,6 +30,8 @@ static const char *const more_specs[] = {
     "lsq:2,unsigned",
     "lsq:3,channel",
     "lsq:4,noise=0.5",
+    "lsqplus:2",
+    "lsqplus:4,channel,unsigned",
     "learnable:3,asym,unsigned",
     "learnable:4,asym,channel",
     "learnable:4,asym,same=1",
