@@ -36,6 +36,7 @@ enum cmd_needs {              /* checked by the dispatcher, one wording */
     CMD_BLOCK = 1 << 8,       /* opens a block that `end` closes */
     CMD_SETTLES = 1 << 9,     /* sets a goal: the rest of the line waits */
     CMD_CHECKED = 1 << 10,    /* runs under --check, too */
+    CMD_UNRECORDED = 1 << 11, /* not in records: what it leads to is */
 };
 
 struct args;                  /* what the parser made of the line: lab/args.h */

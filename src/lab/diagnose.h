@@ -6,9 +6,10 @@
 #include "lab/lab.h"
 
 enum diagnosis_flags {
-    DIAG_CHEAP = 1 << 0,      /* looked at after every command and epoch */
-    DIAG_EVAL = 1 << 1,       /* looked at after an evaluation */
-    DIAG_PROBE = 1 << 2,      /* needs a pass over a batch */
+    DIAG_CHEAP = 1 << 0,      /* looked at after every change and epoch */
+    DIAG_EPOCH = 1 << 1,      /* after an epoch only */
+    DIAG_EVAL = 1 << 2,       /* when a model collapsed */
+    DIAG_PROBE = 1 << 3,      /* likewise; needs a pass over a batch */
 };
 
 struct diagnosis {

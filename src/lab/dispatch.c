@@ -341,7 +341,8 @@ static void run_after(struct run *r, const char *result)
 {
     struct lab *l = r->lab;
     bool goal = r->cmd->flags & CMD_SETTLES && l->goal.active;
-    if (r->cmd->flags & (CMD_CHANGES | CMD_RECORDED)) {
+    if (r->cmd->flags & (CMD_CHANGES | CMD_RECORDED) &&
+        !(r->cmd->flags & CMD_UNRECORDED)) {
         record_steps(l, NULL);
         record_command(l, &r->args, result);
     }

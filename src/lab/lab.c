@@ -56,6 +56,7 @@ void lab_free(struct lab *l)
     vars_fini(&l->vars);
     free(l->origin.model);
     free(l->origin.data);
+    free(l->observed);
     free(l);
 }
 

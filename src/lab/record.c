@@ -169,7 +169,7 @@ static void close_jsonl(struct record *r)
 static enum status open_qat(struct lab *l, const char *path, struct err *e)
 {
     struct record *r = &l->record;
-    FILE *f;
+    FILE *f = NULL;
     TRY(open_file(path, &f, e));
     close_qat(r);
     r->qat = f;
@@ -186,7 +186,7 @@ static enum status open_qat(struct lab *l, const char *path, struct err *e)
 static enum status open_jsonl(struct lab *l, const char *path, struct err *e)
 {
     struct record *r = &l->record;
-    FILE *f;
+    FILE *f = NULL;
     TRY(open_file(path, &f, e));
     close_jsonl(r);
     r->jsonl = f;

@@ -142,6 +142,17 @@ void script_clear(struct script *s)
     s->paused = false;
 }
 
+/* The frame that runs the typed line must stay: its command is not done. */
+void script_drop_files(struct script *s)
+{
+    struct frame **at = &s->top;
+    free_chain(&s->queue);
+    s->queue_end = NULL;
+    while (*at && (*at)->source == NULL)
+        at = &(*at)->below;
+    free_chain(at);
+}
+
 void script_fini(struct script *s)
 {
     script_clear(s);

@@ -58,6 +58,8 @@ enum status frame_read(const char *path, struct frame **out, struct err *e);
 
 void script_push(struct script *s, struct frame *f);
 void script_clear(struct script *s);          /* all but what is typed */
+/* Drops files and `-c` lines, below what is typed, too. */
+void script_drop_files(struct script *s);
 void script_fini(struct script *s);
 /* Pops frames that are at their end (loops begin again); the next command,
  * or NULL. */

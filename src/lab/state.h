@@ -86,6 +86,7 @@ struct lab {
     int cursor;
 
     unsigned warned;          /* diagnosis rows that were told */
+    char *observed;           /* data that observers learned from, or NULL */
     double float_acc;         /* last float accuracy; NaN */
     double speed;             /* batches a second */
     unsigned causes;          /* bit by status: what went wrong so far */

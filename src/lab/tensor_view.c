@@ -235,8 +235,8 @@ static int value_node(const struct lab *l, int node)
 static void activation_shape(const struct lab *l, const struct plan *p,
                              int node, struct fetched *f)
 {
-    f->shape = shape_with_batch(&l->graph->node[node].shape,
-                                plan_options(p)->batch);
+    f->shape = l->graph->node[node].shape;
+    f->shape.dim[0] = plan_options(p)->batch;
     f->n = shape_count(&f->shape);
     f->axis = f->shape.rank > 1 ? 1 : -1;
     f->x = xmalloc((size_t)(f->n + 1) * sizeof *f->x);

@@ -27,6 +27,8 @@ struct layer_view {
     bool fake, observe, learn, bn_frozen;
     char scheme[24];                      /* "ch sym" */
     double sqnr, saturation;              /* NaN: not known yet */
+    double mse, flips;                    /* of weights, likewise */
+    int dead;                             /* unused levels; -1: not known */
     int64_t params, macs;
     struct shape shape;
     bool selected, changed;
