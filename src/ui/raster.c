@@ -86,11 +86,13 @@ void raster_draw(const struct raster *r, const struct area *a,
     }
 }
 
+/* What lies far outside ends one length outside, so that no line to it takes
+ * long. */
 static int clamp_dot(double v, int n)
 {
-    if (!(v > -1e6))
-        return -1000000;
-    return v > 1e6 ? 1000000 : (int)lround(v * (n - 1));
+    if (!(v > -1))
+        return -n;
+    return v > 2 ? 2 * n : (int)lround(v * (n - 1));
 }
 
 int chart_col(const struct chart *c, double x)
