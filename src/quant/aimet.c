@@ -91,3 +91,13 @@ real aimet_offset(const struct quantizer *q, real offset)
 
     return offset < low ? low : offset > high ? high : offset;
 }
+
+real aimet_smooth(const struct quantizer *base, int64_t channel, real x0,
+                  real x, real s, real moved)
+{
+    struct place p = place_of(base, channel, x0);
+
+    if (p.inside)
+        return x + s * (p.code - x0 / base->scale[channel]);
+    return s * (p.code + moved);
+}

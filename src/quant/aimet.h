@@ -30,4 +30,8 @@ real aimet_middle(const struct quantizer *q);
 /* -zero point, limited to the codes; at -hi .. -lo. */
 real aimet_offset(const struct quantizer *q, real offset);
 
+/* The surrogate's value: scale s, offset moved by `moved` from base's. */
+real aimet_smooth(const struct quantizer *base, int64_t channel, real x0,
+                  real x, real s, real moved);
+
 #endif

@@ -120,3 +120,47 @@ void brevitas_refresh(struct quantizer *q, int restriction)
         q->zero_point[c] = brevitas_zero_point(q, low, s);
     }
 }
+
+struct brevitas_grads brevitas_gradients(const struct quantizer *q,
+                                         int64_t channel, real low,
+                                         const double *sum)
+{
+    double s = (double)q->scale[channel];
+    double dz = -s * sum[1];
+    struct brevitas_grads d = {sum[0], 0};
+
+    if (q->spec.symmetric || q->zero_point[channel] >= (real)q->hi_code)
+        return d;
+    d.scale -= dz * fabs((double)low) / (s * s);
+    d.low = (low < 0 ? -dz : dz) / s;
+    return d;
+}
+
+struct ends_at brevitas_ends(const struct quantizer *base,
+                             const struct quantizer *q, int64_t channel,
+                             int restriction)
+{
+    int64_t low = BREVITAS_ROW_LOW * q->channels + channel;
+    real value = q->learned[channel], old = base->learned[channel];
+    real s0 = base->scale[channel];
+    struct ends_at e = {.scale = brevitas_scale(q, value, restriction),
+                        .zero_point = base->zero_point[channel]};
+
+    if (restriction == BREVITAS_PO2)
+        e.scale = s0 * real_exp2(value - old);
+    if (!base->spec.symmetric &&
+        base->zero_point[channel] < (real)base->hi_code)
+        e.zero_point += real_fabs(q->learned[low]) / e.scale -
+                        real_fabs(base->learned[low]) / s0;
+    return e;
+}
+
+real brevitas_smooth(const struct quantizer *base, int64_t channel, real x0,
+                     real x, struct ends_at e, bool pass)
+{
+    struct place p = place_of(base, channel, x0);
+
+    if (p.inside || pass)
+        return x + e.scale * (p.code - x0 / base->scale[channel]);
+    return e.scale * (p.code + base->zero_point[channel] - e.zero_point);
+}

@@ -37,6 +37,27 @@ real brevitas_zero_point(const struct quantizer *q, real low, real scale);
 /* Scale and zero point of all channels from the learned values. */
 void brevitas_refresh(struct quantizer *q, int restriction);
 
+/* Gradients of the scale and of the low end from scale_backward's sums; the
+ * low end moves the zero point |low| / s (straight-through, not where it is
+ * clamped). */
+struct brevitas_grads {
+    double scale, low;
+};
+struct brevitas_grads brevitas_gradients(const struct quantizer *q,
+                                         int64_t channel, real low,
+                                         const double *sum);
+
+/* For surrogates: scale and real-valued zero point of q's learned values, and
+ * a value with them. */
+struct ends_at {
+    real scale, zero_point;
+};
+struct ends_at brevitas_ends(const struct quantizer *base,
+                             const struct quantizer *q, int64_t channel,
+                             int restriction);
+real brevitas_smooth(const struct quantizer *base, int64_t channel, real x0,
+                     real x, struct ends_at e, bool pass);
+
 static inline bool brevitas_has_range(const struct quantizer *q)
 {
     return q->hi[0] > q->lo[0];

@@ -302,6 +302,17 @@ void scale_backward(const struct grid *g, const real *x, const real *dy,
     }
 }
 
+struct place place_of(const struct quantizer *q, int64_t channel, real x)
+{
+    real z = q->zero_point[channel];
+    real lo = (real)q->lo_code, hi = (real)q->hi_code;
+    real u = x / q->scale[channel];
+    real v = q->spec.zp_before ? real_rint(u + z) : real_rint(u) + z;
+    real c = v < lo ? lo : v > hi ? hi : v;
+
+    return (struct place){c - z, v >= lo && v <= hi};
+}
+
 /* Hoare's selection with the middle as pivot. */
 real select_kth(real *v, int64_t n, int64_t k)
 {

@@ -105,6 +105,14 @@ enum scale_grad {
 void scale_backward(const struct grid *g, const real *x, const real *dy,
                     real *dx, int64_t n, double *sum, unsigned how);
 
+/* One value on a uniform grid, for surrogates: the clamped code less the zero
+ * point, and whether it is inside. */
+struct place {
+    real code;
+    bool inside;
+};
+struct place place_of(const struct quantizer *q, int64_t channel, real x);
+
 /* The k-th smallest of n values (k from 1); v is reordered. */
 real select_kth(real *v, int64_t n, int64_t k);
 

@@ -255,6 +255,22 @@ void minifloat_kind_codes(const struct quantizer *q, const real *x,
     view_each(v, codes_piece, &c);
 }
 
+void minifloat_kind_surrogate(const struct quantizer *base,
+                              const struct quantizer *q, const real *x0,
+                              const real *x, real *y, struct qview v)
+{
+    struct minifloat f = minifloat_format(&base->spec);
+    real half = real_pow2((real_int)(f.top - f.mantissa_bits)) / 2;
+
+    (void)q;
+    for (int64_t i = 0; i < view_count(v); i++) {
+        real s = base->scale[i / v.inner % v.channels];
+        bool in = real_fabs(x0[i]) < (f.max + half) * s;
+
+        y[i] = in || base->spec.grad == QGRAD_PASS ? x[i] : 0;
+    }
+}
+
 void minifloat_kind_describe(const struct quantizer *q, real v,
                              struct str *out)
 {

@@ -54,6 +54,9 @@ void minifloat_kind_backward(struct quantizer *q, const real *x,
                              const real *dy, real *dx, struct qview v);
 void minifloat_kind_codes(const struct quantizer *q, const real *x,
                           int32_t *code, struct qview v);
+void minifloat_kind_surrogate(const struct quantizer *base,
+                              const struct quantizer *q, const real *x0,
+                              const real *x, real *y, struct qview v);
 void minifloat_kind_describe(const struct quantizer *q, real v,
                              struct str *out);
 

@@ -196,6 +196,24 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     view_each(v, codes_piece, &c);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    real clip = spec_real(&base->spec, SET_CLIP);
+    real n = (real)(v.outer * v.inner);
+
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+        bool inside = clip == 0 || real_fabs(x0[i]) <= clip;
+
+        y[i] = (x[i] - x0[i]) * ((inside ? base->scale[c] : 0) +
+                                 (is_found(base) ? 1 / n : 0));
+        if (base->learn)
+            y[i] += x0[i] >= 0 ? q->learned[c] : -q->learned[c];
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     real clip = spec_real(&q->spec, SET_CLIP);
@@ -224,6 +242,7 @@ const struct quantizer_kind quantizer_binary = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=binary:1,channel",
     .defaults = defaults,

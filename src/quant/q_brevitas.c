@@ -179,9 +179,12 @@ static void backward_done(void *ctx, int64_t channel, const double *sum)
 
     if (q->learn) {
         real value = *learned_at(q, BREVITAS_ROW_THRESHOLD, channel);
+        real low = *learned_at(q, BREVITAS_ROW_LOW, channel);
+        struct brevitas_grads d = brevitas_gradients(q, channel, low, sum);
 
         learned_add(q, BREVITAS_ROW_THRESHOLD, channel,
-                    sum[0] * brevitas_slope(q, value, restriction(q)));
+                    d.scale * brevitas_slope(q, value, restriction(q)));
+        learned_add(q, BREVITAS_ROW_LOW, channel, d.low);
         return;
     }
     if (threshold(q, channel) <= 0)
@@ -205,6 +208,49 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
 
     assert(v.channels == q->channels);
     view_sum(v, backward_piece, backward_done, &c);
+}
+
+/* The threshold at x, by the elements that gave it at x0. */
+static real smooth_threshold(const struct quantizer *base, const real *x0,
+                             const real *x, struct qview v, int64_t c)
+{
+    real hi = base->hi[c], lo = base->lo[c], top = 0, bottom = 0, sum = 0;
+
+    for (int64_t i = 0; i < view_count(v); i++) {
+        if (i / v.inner % v.channels != c)
+            continue;
+        sum += x0[i] < 0 ? -x[i] : x[i];
+        if (base->spec.symmetric && real_fabs(x0[i]) == hi)
+            top = x0[i] < 0 ? -x[i] : x[i];
+        if (!base->spec.symmetric && x0[i] == hi)
+            top = x[i];
+        if (!base->spec.symmetric && lo < 0 && x0[i] == lo)
+            bottom = x[i];
+    }
+    if (spec_int(&base->spec, SET_STAT) == STAT_MEAN)
+        return sum / (real)(v.outer * v.inner);
+    return top - bottom;
+}
+
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    bool pass = !base->learn || base->spec.grad == QGRAD_PASS;
+
+    for (int64_t c = 0; c < v.channels; c++) {
+        real s0 = base->scale[c];
+        struct ends_at e = brevitas_ends(base, q, c, restriction(base));
+
+        if (!base->learn) {
+            e.scale = s0 * smooth_threshold(base, x0, x, v, c) /
+                      threshold(base, c);
+            e.zero_point = base->zero_point[c];
+        }
+        for (int64_t i = 0; i < view_count(v); i++)
+            if (i / v.inner % v.channels == c)
+                y[i] = brevitas_smooth(base, c, x0[i], x[i], e, pass);
+    }
 }
 
 static void describe(const struct quantizer *q, real v, struct str *out)
@@ -234,6 +280,7 @@ const struct quantizer_kind quantizer_brevitas = {
     .forward = forward,
     .backward = backward,
     .codes = uniform_codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=brevitas:4,channel",
     .defaults = defaults,

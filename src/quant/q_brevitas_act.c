@@ -189,26 +189,6 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
                    SCALE_DIVIDED | (pass ? SCALE_PASS : 0));
 }
 
-/* ds: gradient of the scale, dlow: of the low end, which moves the zero
- * point z = |low| / s (straight-through, unless it is clamped). */
-struct ends {
-    double scale, low;
-};
-
-static struct ends ends_of(const struct quantizer *q, int64_t channel,
-                           real low, const double *sum)
-{
-    double s = (double)q->scale[channel];
-    double dz = -s * sum[1];
-    struct ends d = {sum[0], 0};
-
-    if (q->spec.symmetric || q->zero_point[channel] >= (real)q->hi_code)
-        return d;
-    d.scale -= dz * fabs((double)low) / (s * s);
-    d.low = (low < 0 ? -dz : dz) / s;
-    return d;
-}
-
 /* The elements that the batch's statistics came from. */
 static void add_to_source(const struct kcall *c, int64_t channel,
                           const double *sum)
@@ -216,7 +196,7 @@ static void add_to_source(const struct kcall *c, int64_t channel,
     const struct quantizer *q = c->cq;
     const struct source *s = (const struct source *)q->scratch + channel;
     struct equal at = {c->x, c->dx, c->view, channel, false};
-    struct ends d = ends_of(q, channel, s->low, sum);
+    struct brevitas_grads d = brevitas_gradients(q, channel, s->low, sum);
     double t = d.scale / (double)brevitas_int_scale(q, restriction(q));
 
     if (q->spec.symmetric) {
@@ -235,7 +215,7 @@ static void backward_done(void *ctx, int64_t channel, const double *sum)
     const struct source *s = (const struct source *)q->scratch + channel;
     real value = *learned_at(q, BREVITAS_ROW_THRESHOLD, channel);
     real low = *learned_at(q, BREVITAS_ROW_LOW, channel);
-    struct ends d;
+    struct brevitas_grads d;
 
     if (s->collecting) {
         add_to_source(c, channel, sum);
@@ -243,7 +223,7 @@ static void backward_done(void *ctx, int64_t channel, const double *sum)
     }
     if (!q->learn)
         return;
-    d = ends_of(q, channel, low, sum);
+    d = brevitas_gradients(q, channel, low, sum);
     learned_add(q, BREVITAS_ROW_THRESHOLD, channel,
                 d.scale * brevitas_slope(q, value, restriction(q)));
     learned_add(q, BREVITAS_ROW_LOW, channel, d.low);
@@ -255,6 +235,21 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     struct kcall c = kcall_backward(q, x, dy, dx, v);
 
     view_sum(v, backward_piece, backward_done, &c);
+}
+
+/* Of the learned phase; the collecting one belongs to its batch. */
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    bool pass = base->spec.grad == QGRAD_PASS;
+
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+        struct ends_at e = brevitas_ends(base, q, c, restriction(base));
+
+        y[i] = brevitas_smooth(base, c, x0[i], x[i], e, pass);
+    }
 }
 
 static void describe(const struct quantizer *q, real v, struct str *out)
@@ -284,8 +279,9 @@ const struct quantizer_kind quantizer_brevitas_act = {
     .forward = forward,
     .backward = backward,
     .codes = uniform_codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits relu1 a=brevitas_act:4,unsigned",
+    .example = "bits conv1 a=brevitas_act:4,unsigned",
     .defaults = brevitas_defaults,
     .span = brevitas_span,
     .scratch_bytes = scratch_bytes,

@@ -112,6 +112,20 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     view_each(v, codes_piece, &c);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    bool clamped = spec_int(&base->spec, SET_CLAMPED);
+
+    (void)q;
+    for (int64_t i = 0; i < view_count(v); i++) {
+        real s = base->scale[i / v.inner % v.channels];
+
+        y[i] = clamped && real_fabs(x0[i]) > s ? 0 : x[i] * s;
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     real s = q->scale[0];
@@ -136,6 +150,7 @@ const struct quantizer_kind quantizer_brevitas_binary = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=brevitas_binary:1,scale=0.1",
     .defaults = defaults,

@@ -117,6 +117,19 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     view_each(v, codes_piece, &c);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+
+        y[i] = real_fabs(x0[i]) > limit_of(base, c) ? x[i] * base->scale[c]
+                                                    : 0;
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     real s = q->scale[0], limit = limit_of(q, 0);
@@ -141,6 +154,7 @@ const struct quantizer_kind quantizer_brevitas_ternary = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=brevitas_ternary:2,scale=0.1",
     .defaults = defaults,

@@ -232,6 +232,33 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     }
 }
 
+/* tanh(x) / m, m the tanh of the element that was largest at x0. */
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    bool moves = spec_int(&base->spec, DOREFA_MAX_GRAD);
+
+    (void)q;
+    for (int64_t c = 0; c < v.channels; c++) {
+        real most = 0, m = 1;
+        int64_t at = 0;
+
+        for (int64_t i = 0; i < view_count(v); i++)
+            if (i / v.inner % v.channels == c && real_fabs(x0[i]) > most) {
+                most = real_fabs(x0[i]);
+                at = i;
+            }
+        tanh_block(moves ? x + at : x0 + at, &m, 1);
+        for (int64_t i = 0; i < view_count(v); i++) {
+            if (i / v.inner % v.channels != c)
+                continue;
+            tanh_block(x + i, &y[i], 1);
+            y[i] = base->spec.bits == 1 ? x[i] : y[i] / real_fabs(m);
+        }
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     real t;
@@ -263,6 +290,7 @@ const struct quantizer_kind quantizer_dorefa = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=dorefa:4",
     .defaults = defaults,

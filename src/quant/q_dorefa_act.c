@@ -101,6 +101,16 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     view_each(v, codes_piece, &c);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)base;
+    (void)q;
+    for (int64_t i = 0; i < view_count(v); i++)
+        y[i] = x0[i] >= 0 && x0[i] <= 1 ? x[i] : 0;
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     real n = (real)q->hi_code;
@@ -125,7 +135,8 @@ const struct quantizer_kind quantizer_dorefa_act = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits relu1 a=dorefa_act:4",
+    .example = "bits conv1 a=dorefa_act:4",
     .defaults = defaults,
 };

@@ -88,6 +88,16 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     pass_gradient(dy, dx, view_count(v));
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)base;
+    (void)q;
+    (void)x0;
+    pass_gradient(x, y, view_count(v));
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     real n = (real)q->hi_code, m = q->hi[0] > 0 ? q->hi[0] : 1;
@@ -110,8 +120,9 @@ const struct quantizer_kind quantizer_dorefa_grad = {
     .check = check,
     .forward = forward,
     .backward = backward,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "quantize dy.npy dorefa_grad:4 -> q.npz",
+    .example = "bits conv1 a=dorefa_grad:4",
     .defaults = defaults,
     .span = span,
 };

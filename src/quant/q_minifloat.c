@@ -32,6 +32,7 @@ const struct quantizer_kind quantizer_minifloat = {
     .forward = minifloat_kind_forward,
     .backward = minifloat_kind_backward,
     .codes = minifloat_kind_codes,
+    .surrogate = minifloat_kind_surrogate,
     .describe = minifloat_kind_describe,
     .example = "bits conv1 w=minifloat:8,exp=5",
     .defaults = minifloat_defaults,

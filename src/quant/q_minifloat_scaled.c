@@ -34,6 +34,7 @@ const struct quantizer_kind quantizer_minifloat_scaled = {
     .forward = minifloat_kind_forward,
     .backward = minifloat_kind_backward,
     .codes = minifloat_kind_codes,
+    .surrogate = minifloat_kind_surrogate,
     .describe = minifloat_kind_describe,
     .example = "bits conv1 w=minifloat_scaled:8,channel",
     .defaults = minifloat_defaults,

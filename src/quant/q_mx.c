@@ -157,6 +157,7 @@ const struct quantizer_kind quantizer_mx = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = minifloat_kind_surrogate,
     .describe = describe,
     .example = "bits conv1 w=mx:4",
     .defaults = defaults,

@@ -144,6 +144,19 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     view_each(v, codes_piece, &c);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+
+        y[i] = x0[i] >= base->learned[c] ? q->learned[c]
+               : x0[i] >= 0              ? x[i]
+                                         : 0;
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     real alpha = q->learned[0], n = (real)q->hi_code;
@@ -177,7 +190,8 @@ const struct quantizer_kind quantizer_pact = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits relu1 a=pact:4",
+    .example = "bits conv1 a=pact:4",
     .defaults = defaults,
 };

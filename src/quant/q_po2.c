@@ -166,6 +166,21 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     view_each(v, codes_piece, &c);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+        struct powers p = powers_of(base, c);
+        real end = base->scale[c] * p.turn;
+        bool in = x0[i] < end && x0[i] > (p.is_signed ? -end : -p.from);
+
+        y[i] = in || base->spec.grad == QGRAD_PASS ? x[i] : 0;
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     struct powers p = powers_of(q, 0);
@@ -193,8 +208,9 @@ const struct quantizer_kind quantizer_po2 = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits dw1 w=po2:4",
+    .example = "bits conv1 w=po2:4",
     .defaults = defaults,
     .span = span,
 };

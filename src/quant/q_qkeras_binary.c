@@ -119,6 +119,14 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     qkeras_codes(&map, q, x, code, v);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    qkeras_surrogate(&map, base, x0, x, y, v);
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     str_printf(out, "alpha = %.9g\n", (double)q->scale[0]);
@@ -138,8 +146,9 @@ const struct quantizer_kind quantizer_qkeras_binary = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits d1 w=qkeras_binary(alpha=1)",
+    .example = "bits conv1 w=qkeras_binary(alpha=1)",
     .defaults = qkeras_defaults,
     .parse = parse,
     .print = print,

@@ -227,11 +227,22 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
     }
 }
 
+static real smooth(const struct qkeras_run *r, real x0, real x)
+{
+    const struct qspec *sp = &r->q->spec;
+    real s = scale_at(r->q, r->channel), f = spec_real(sp, SET_NOISE);
+    real lo = s * limit(sp, r->q->lo_code), hi = s * limit(sp, r->q->hi_code);
+    real clipped = x0 < lo ? lo : x0 > hi ? hi : x;
+
+    return x + f * (clipped - x);
+}
+
 static const struct qkeras_map map = {
     .noise_row = SET_NOISE,
     .prepare = prepare,
     .values = values,
     .slopes = slopes,
+    .smooth = smooth,
 };
 
 static void forward(struct quantizer *q, const real *x, real *y,
@@ -250,6 +261,14 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
                   struct qview v)
 {
     qkeras_codes(&map, q, x, code, v);
+}
+
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    qkeras_surrogate(&map, base, x0, x, y, v);
 }
 
 static void describe(const struct quantizer *q, real v, struct str *out)
@@ -272,8 +291,9 @@ const struct quantizer_kind quantizer_quantized_linear = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits d1 w=quantized_linear(6,0)",
+    .example = "bits conv1 w=quantized_linear(6,0)",
     .defaults = defaults,
     .parse = parse,
     .print = print,

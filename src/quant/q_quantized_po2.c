@@ -88,6 +88,14 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     qkeras_backward(&map, q, x, dy, dx, v);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    qkeras_surrogate(&map, base, x0, x, y, v);
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     struct po2_range range = range_of(&q->spec);
@@ -108,8 +116,9 @@ const struct quantizer_kind quantizer_quantized_po2 = {
     .set_range = set_range,
     .forward = forward,
     .backward = backward,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits d1 w=quantized_po2(4)",
+    .example = "bits conv1 w=quantized_po2(4)",
     .defaults = qkeras_defaults,
     .parse = parse,
     .print = print,

@@ -218,6 +218,14 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     qkeras_codes(&map, q, x, code, v);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    qkeras_surrogate(&map, base, x0, x, y, v);
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     str_printf(out, "u = relu up to %.9g, step %.9g, codes %lld to %lld\n",
@@ -239,8 +247,9 @@ const struct quantizer_kind quantizer_quantized_relu = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits a1 a=quantized_relu(6,2)",
+    .example = "bits conv1 a=quantized_relu(6,2)",
     .defaults = defaults,
     .parse = parse,
     .print = print,

@@ -140,6 +140,14 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     qkeras_backward(&map, q, x, dy, dx, v);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    qkeras_surrogate(&map, base, x0, x, y, v);
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     struct po2_range range = range_of(&q->spec);
@@ -161,8 +169,9 @@ const struct quantizer_kind quantizer_quantized_relu_po2 = {
     .set_range = set_range,
     .forward = forward,
     .backward = backward,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits a1 a=quantized_relu_po2(4)",
+    .example = "bits conv1 a=quantized_relu_po2(4)",
     .defaults = defaults,
     .parse = parse,
     .print = print,

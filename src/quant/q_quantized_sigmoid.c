@@ -117,10 +117,25 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
     }
 }
 
+static real smooth(const struct qkeras_run *r, real x0, real x)
+{
+    real code, t = x / 2;
+
+    codes_of(r, &x0, &code, 1);
+    if (code < (real)r->q->lo_code || code > (real)r->q->hi_code)
+        return 0;
+    if (spec_int(&r->q->spec, SET_REAL))
+        tanh_block(&t, &t, 1);
+    else
+        return x0 < -1 || x0 > 1 ? 0 : t;
+    return t / 2;
+}
+
 static const struct qkeras_map map = {
     .noise_row = -1,
     .values = values,
     .slopes = slopes,
+    .smooth = smooth,
 };
 
 static void forward(struct quantizer *q, const real *x, real *y,
@@ -139,6 +154,14 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
                   struct qview v)
 {
     qkeras_codes(&map, q, x, code, v);
+}
+
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    qkeras_surrogate(&map, base, x0, x, y, v);
 }
 
 static void describe(const struct quantizer *q, real v, struct str *out)
@@ -162,8 +185,9 @@ const struct quantizer_kind quantizer_quantized_sigmoid = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits a1 a=quantized_sigmoid(8)",
+    .example = "bits conv1 a=quantized_sigmoid(8)",
     .defaults = defaults,
     .parse = parse,
     .print = print,

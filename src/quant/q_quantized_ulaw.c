@@ -162,10 +162,23 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
     }
 }
 
+/* The curve at x plus the rounding residual of x0's position. */
+static real smooth(const struct qkeras_run *r, real x0, real x)
+{
+    real unit = (real)ldexp(1, spec_int(&r->q->spec, SET_INTEGER)), lo, hi;
+    real rp0 = position(r, x0), c = curve_at(r, rp0);
+
+    limits(r, &lo, &hi);
+    if (c < lo || c > hi || real_fabs(x0 / unit) > 1 || rp0 == 0)
+        return 0;
+    return unit * curve(spec_real(&r->q->spec, SET_U), rp0 + (x - x0) / unit);
+}
+
 static const struct qkeras_map map = {
     .noise_row = -1,
     .values = values,
     .slopes = slopes,
+    .smooth = smooth,
 };
 
 static void forward(struct quantizer *q, const real *x, real *y,
@@ -178,6 +191,14 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
                      real *dx, struct qview v)
 {
     qkeras_backward(&map, q, x, dy, dx, v);
+}
+
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    qkeras_surrogate(&map, base, x0, x, y, v);
 }
 
 static void describe(const struct quantizer *q, real v, struct str *out)
@@ -199,8 +220,9 @@ const struct quantizer_kind quantizer_quantized_ulaw = {
     .set_range = set_range,
     .forward = forward,
     .backward = backward,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits a1 a=quantized_ulaw(8)",
+    .example = "bits conv1 a=quantized_ulaw(8)",
     .defaults = qkeras_defaults,
     .parse = parse,
     .print = print,

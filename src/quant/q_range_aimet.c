@@ -84,6 +84,23 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     aimet_backward(q, x, dy, dx, v, add_grad);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+        real min0 = base->learned[c], min = q->learned[c];
+        real s = real_fabs(q->learned[v.channels + c] - min) / steps(q);
+        real free0 = free_offset(base, min0, base->scale[c]);
+        real moved = min / s - min0 / base->scale[c];
+
+        if (base->spec.symmetric || free0 != aimet_offset(base, free0))
+            moved = 0;
+        y[i] = aimet_smooth(base, c, x0[i], x[i], s, moved);
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     str_printf(out, "min = %.9g, max = %.9g learned, s = |max - min| / %lld\n",
@@ -106,6 +123,7 @@ const struct quantizer_kind quantizer_range_aimet = {
     .forward = aimet_forward,
     .backward = backward,
     .codes = uniform_codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=range_aimet:4,channel",
     .defaults = aimet_defaults,

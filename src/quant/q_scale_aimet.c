@@ -71,6 +71,20 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     aimet_backward(q, x, dy, dx, v, add_grad);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+        real moved = q->learned[v.channels + c] -
+                     base->learned[v.channels + c];
+
+        y[i] = aimet_smooth(base, c, x0[i], x[i], q->learned[c],
+                            base->spec.symmetric ? 0 : moved);
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     str_printf(out, "scale = %.9g, offset = %.9g learned\n",
@@ -92,6 +106,7 @@ const struct quantizer_kind quantizer_scale_aimet = {
     .forward = aimet_forward,
     .backward = backward,
     .codes = uniform_codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=scale_aimet:4,channel",
     .defaults = aimet_defaults,

@@ -87,12 +87,23 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
         qkeras_sign_slopes(&r->q->spec, x, slope, n);
 }
 
+static real smooth(const struct qkeras_run *r, real x0, real x)
+{
+    real u = x;
+
+    (void)x0;
+    if (!r->q->rng)
+        qkeras_sign_base(&r->q->spec, &x, &u, 1);
+    return u;
+}
+
 static const struct qkeras_map map = {
     .noise_row = -1,
     .random = true,
     .prepare = prepare,
     .values = values,
     .slopes = slopes,
+    .smooth = smooth,
 };
 
 static void forward(struct quantizer *q, const real *x, real *y,
@@ -111,6 +122,14 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
                   struct qview v)
 {
     qkeras_codes(&map, q, x, code, v);
+}
+
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    (void)q;
+    qkeras_surrogate(&map, base, x0, x, y, v);
 }
 
 static void describe(const struct quantizer *q, real v, struct str *out)
@@ -133,8 +152,9 @@ const struct quantizer_kind quantizer_stochastic_binary = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
-    .example = "bits d1 w=stochastic_binary(alpha=1)",
+    .example = "bits conv1 w=stochastic_binary(alpha=1)",
     .defaults = qkeras_defaults,
     .parse = parse,
     .print = print,

@@ -267,6 +267,25 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     view_each(v, codes_piece, &c);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+        real s = q->learned[c], t = q->learned[v.channels + c];
+        real v0 = x0[i] / (2 * base->learned[v.channels + c]);
+        real code = real_rint(v0);
+
+        if (!base->learn)
+            y[i] = x[i];
+        else if (real_fabs(code) <= 1)
+            y[i] = s * (x[i] / (2 * t) + code - v0);
+        else
+            y[i] = x0[i] > 0 ? s : -s;
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     real s = q->scale[0], t = q->learned[ROW_THRESHOLD * q->channels];
@@ -297,6 +316,7 @@ const struct quantizer_kind quantizer_ternary = {
     .forward = forward,
     .backward = backward,
     .codes = codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=ternary:2,channel",
     .defaults = defaults,

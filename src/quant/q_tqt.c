@@ -82,6 +82,20 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     view_sum(v, backward_piece, add_grad, &c);
 }
 
+static void surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    for (int64_t i = 0; i < view_count(v); i++) {
+        int64_t c = i / v.inner % v.channels;
+        real s0 = base->scale[c];
+        real s = s0 * real_exp2(q->learned[c] - base->learned[c]);
+        struct place p = place_of(base, c, x0[i]);
+
+        y[i] = p.inside ? x[i] + s * (p.code - x0[i] / s0) : s * p.code;
+    }
+}
+
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
     str_printf(out, "log2 t = %.9g, s = 2^ceil(log2 t) / 2^%d = %.9g\n",
@@ -105,6 +119,7 @@ const struct quantizer_kind quantizer_tqt = {
     .forward = uniform_forward,
     .backward = backward,
     .codes = uniform_codes,
+    .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=tqt:8",
     .defaults = defaults,

@@ -137,6 +137,27 @@ void qkeras_backward(const struct qkeras_map *m, struct quantizer *q,
         view_each(v, backward_piece, &c);
 }
 
+void qkeras_surrogate(const struct qkeras_map *m,
+                      const struct quantizer *base, const real *x0,
+                      const real *x, real *y, struct qview v)
+{
+    struct quantizer copy = *base;
+    struct kcall c = kcall_forward(&copy, x, y, v, false);
+    real f = ste_of(m, &base->spec) ? 1 : 1 - noise_of(m, &base->spec);
+
+    c.own = m;
+    for (int64_t i = 0; i < view_count(v); i++) {
+        struct qkeras_run r = run_of(&c, i / v.inner % v.channels);
+        real xq, u;
+
+        if (m->smooth)
+            u = m->smooth(&r, x0[i], x[i]);
+        else
+            m->values(&r, x + i, &xq, &u, 1);
+        y[i] = f * u;
+    }
+}
+
 static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;

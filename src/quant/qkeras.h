@@ -50,12 +50,18 @@ struct qkeras_map {
     /* du/dx; NULL: 1. */
     void (*slopes)(const struct qkeras_run *r, const real *x, real *slope,
                    int64_t n);
+    /* The function that slopes is the slope of, its branches as at x0, one
+     * element; NULL: u itself. */
+    real (*smooth)(const struct qkeras_run *r, real x0, real x);
 };
 void qkeras_forward(const struct qkeras_map *m, struct quantizer *q,
                     const real *x, real *y, struct qview v, bool train);
 void qkeras_backward(const struct qkeras_map *m, struct quantizer *q,
                      const real *x, const real *dy, real *dx,
                      struct qview v);
+void qkeras_surrogate(const struct qkeras_map *m,
+                      const struct quantizer *base, const real *x0,
+                      const real *x, real *y, struct qview v);
 /* xq / step, for kinds whose values lie on an even grid. */
 void qkeras_codes(const struct qkeras_map *m, const struct quantizer *q,
                   const real *x, int32_t *code, struct qview v);
