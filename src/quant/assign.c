@@ -136,7 +136,7 @@ void graph_drop_quantizers(struct graph *g)
 
 /* The specs of a qconfig with the widths asked for. */
 struct specs {
-    struct qspec weight, activation, input, bias;
+    struct qspec weight, activation, rectified, input, bias;
     bool has_bias;
 };
 
@@ -154,9 +154,11 @@ static enum status parse_config(const struct assign_opts *o,
 {
     const struct qconfig *c = o->config;
     const char *input = c->input ? c->input : c->activation;
+    const char *rectified = c->rectified ? c->rectified : c->activation;
 
     TRY(parse_spec(c->weight, o->weight_bits, &s->weight, e));
     TRY(parse_spec(c->activation, o->activation_bits, &s->activation, e));
+    TRY(parse_spec(rectified, o->activation_bits, &s->rectified, e));
     TRY(parse_spec(input, o->activation_bits, &s->input, e));
     s->has_bias = c->bias != NULL;
     return s->has_bias ? parse_spec(c->bias, 0, &s->bias, e) : STATUS_OK;
@@ -167,6 +169,7 @@ static enum status assign_node(struct graph *g, const struct assign_opts *o,
                                struct err *e)
 {
     const struct node *n = &g->node[node];
+    bool rectified = g->node[n->tail].op->flags & OP_RECTIFIER;
     int weight = layer_weight_point(g, node);
     int out = layer_out_point(g, node);
 
@@ -180,7 +183,8 @@ static enum status assign_node(struct graph *g, const struct assign_opts *o,
     if (s->has_bias && n->point[POINT_BIAS] >= 0)
         TRY(point_set(g, n->point[POINT_BIAS], &s->bias, e));
     if (out >= 0)
-        TRY(point_set(g, out, &s->activation, e));
+        TRY(point_set(g, out, rectified ? &s->rectified : &s->activation,
+                      e));
     return STATUS_OK;
 }
 

@@ -11,6 +11,7 @@ struct qconfig {
     const char *name, *help, *source;
     const char *weight;       /* spec text */
     const char *activation;
+    const char *rectified;    /* after relu, relu6; NULL: as activation */
     const char *input;        /* the net's input; NULL: as activation */
     const char *bias;         /* spec text, or NULL: float */
     const char *fold;         /* bn.fold: "qat" | "pre" | "off" */

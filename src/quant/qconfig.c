@@ -45,10 +45,12 @@ const struct qconfig qconfig_table[] = {
     },
     {
         .name = "aimet",
-        .help = "per-channel symmetric weights, error-minimising ranges",
+        .help = "per-channel weights, asymmetric activations, ranges learned",
         .source = "AIMET 2.42 default config, post_training_tf_enhanced",
-        .weight = "affine:8,channel,divide,obs=minmax,rule=aimet",
-        .activation = "affine:8,unsigned,asym,divide,obs=sqnr,rule=aimet",
+        .weight = "range_aimet:8,channel,obs=sqnr,sqnr.bins=512,"
+                  "sqnr.growth=3",
+        .activation = "range_aimet:8,unsigned,asym,obs=sqnr,sqnr.bins=512,"
+                      "sqnr.growth=3",
         .fold = "pre",
     },
     {
@@ -66,22 +68,21 @@ const struct qconfig qconfig_table[] = {
         .name = "brevitas",
         .help = "narrow weights by max|w|, activations by a percentile",
         .source = "Brevitas 0.13 Int8WeightPerTensorFloat, "
-                  "Int8ActPerTensorFloat",
-        .weight = "affine:8,narrow,divide,zp=before,grad=pass,"
-                  "rule=brevitas",
-        .activation = "affine:8,divide,zp=before,obs=percentile,"
-                      "percentile.p=99.999,rule=brevitas",
+                  "Int8ActPerTensorFloat, Uint8ActPerTensorFloat",
+        .weight = "brevitas:8",
+        .activation = "affine:8,divide,zp=before,rule=brevitas,"
+                      "obs=percentile,percentile.p=99.999",
+        .rectified = "affine:8,unsigned,divide,zp=before,rule=brevitas,"
+                     "obs=percentile,percentile.p=99.999",
         .fold = "off",
     },
     {
         .name = "qkeras",
-        .help = "fixed grids in [-1, 1) and [0, 1), no observer needed",
-        .source = "QKeras 0.9 quantized_bits(8,0,alpha=1), "
-                  "quantized_relu(8)",
-        .weight = "affine:8,divide,grad=pass,obs=fixed,fixed.lo=-1,"
-                  "fixed.hi=0.9921875,rule=brevitas",
-        .activation = "affine:8,unsigned,divide,obs=fixed,fixed.lo=0,"
-                      "fixed.hi=0.99609375,rule=brevitas",
+        .help = "fixed grids, two integer bits for activations",
+        .source = "QKeras 0.9 quantized_bits, quantized_relu",
+        .weight = "quantized_bits(8,0,alpha=1)",
+        .activation = "quantized_bits(8,2,alpha=1)",
+        .rectified = "quantized_relu(8,2)",
         .fold = "off",
     },
     {

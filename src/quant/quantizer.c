@@ -152,10 +152,11 @@ struct qview quantizer_view(const struct quantizer *q,
                           shape_inner(shape, axis)};
 }
 
-/* Learned parameters own the range once they exist. */
+/* Learned parameters own the range once training has begun: until then
+ * calibration may find them a better start. */
 static bool range_is_learned(const struct quantizer *q)
 {
-    return q->learn && q->ready && !q->stale;
+    return q->learn && q->ready && !q->stale && q->steps > 0;
 }
 
 static bool has_own_scale(const struct quantizer *q)

@@ -332,23 +332,42 @@ static void lsq_starts_from_the_mean_magnitude(void **state)
     quantizer_free(q);
 }
 
-static void learned_ranges_are_not_moved_by_the_observer(void **state)
+static void learned_ranges_are_not_moved_once_training_began(void **state)
 {
     struct quantizer *q = quantizer("lsq:4,obs=minmax", 1);
     const real small[4] = {0, REAL(0.1), REAL(-0.1), REAL(0.2)};
     const real big[4] = {0, 10, -10, 20};
     struct err e;
-    real step;
+    real step, y[4];
 
     (void)state;
     assert_int_equal(quantizer_enable_learn(q, true, &e), STATUS_OK);
     assert_int_equal(quantizer_observe(q, small, four, &e), STATUS_OK);
     step = q->scale[0];
+    assert_int_equal(quantizer_observe(q, small + 1, (struct qview){1, 1, 1},
+                                       &e), STATUS_OK);
+    assert_near((double)q->scale[0], (double)step, 0, 0);
+    quantizer_forward(q, small, y, four, true);
     assert_int_equal(quantizer_observe(q, big, four, &e), STATUS_OK);
     assert_near((double)q->scale[0], (double)step, 0, 0);
     assert_int_equal(quantizer_enable_learn(q, false, &e), STATUS_OK);
     assert_int_equal(quantizer_observe(q, big, four, &e), STATUS_OK);
     assert_true(q->scale[0] > step);
+    quantizer_free(q);
+}
+
+static void calibration_sets_the_start_of_learned_ranges(void **state)
+{
+    struct quantizer *q = quantizer("lsq:4,obs=minmax", 1);
+    const real small[4] = {0, REAL(0.1), REAL(-0.1), REAL(0.2)};
+    const real big[4] = {0, 7, -8, 1};
+    struct err e;
+
+    (void)state;
+    assert_int_equal(quantizer_enable_learn(q, true, &e), STATUS_OK);
+    assert_int_equal(quantizer_observe(q, small, four, &e), STATUS_OK);
+    assert_int_equal(quantizer_observe(q, big, four, &e), STATUS_OK);
+    assert_near((double)q->learned[0], 1, 1e-6, 0);
     quantizer_free(q);
 }
 
@@ -648,7 +667,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(delayed_quantizer_passes_until_its_step),
     cmocka_unit_test(lsq_step_gradient_is_the_papers),
     cmocka_unit_test(lsq_starts_from_the_mean_magnitude),
-    cmocka_unit_test(learned_ranges_are_not_moved_by_the_observer),
+    cmocka_unit_test(learned_ranges_are_not_moved_once_training_began),
+    cmocka_unit_test(calibration_sets_the_start_of_learned_ranges),
     cmocka_unit_test(nothing_to_learn_is_reported),
     cmocka_unit_test(data_that_is_not_finite_is_refused_with_counts),
     cmocka_unit_test(zero_data_gives_the_smallest_scale),

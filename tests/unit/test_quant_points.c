@@ -116,6 +116,25 @@ static void fbgemm_is_what_torch_sets(void **state)
     net_free(g);
 }
 
+static void rectified_outputs_may_have_a_spec_of_their_own(void **state)
+{
+    struct graph *g = net();
+
+    (void)state;
+    assign(g, "qkeras", 0, 6);
+    assert_string_equal(at(g, "conv1.out")->spec.kind->name,
+                        "quantized_relu");
+    assert_string_equal(at(g, "add1.out")->spec.kind->name,
+                        "quantized_relu");
+    assert_string_equal(at(g, "conv2.out")->spec.kind->name,
+                        "quantized_bits");
+    assert_int_equal(at(g, "conv1.out")->spec.bits, 6);
+    assign(g, "brevitas", 0, 0);
+    assert_false(at(g, "conv1.out")->spec.is_signed);
+    assert_true(at(g, "fc.out")->spec.is_signed);
+    net_free(g);
+}
+
 static void other_widths_drop_the_reduced_range(void **state)
 {
     struct graph *g = net();
@@ -390,6 +409,7 @@ static void layers_without_batch_norm_cannot_be_folded(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(fused_groups_have_one_quantizer_after_the_last),
     cmocka_unit_test(fbgemm_is_what_torch_sets),
+    cmocka_unit_test(rectified_outputs_may_have_a_spec_of_their_own),
     cmocka_unit_test(other_widths_drop_the_reduced_range),
     cmocka_unit_test(every_qconfig_can_be_assigned),
     cmocka_unit_test(assignment_to_some_layers_leaves_the_others),
