@@ -30,80 +30,203 @@ struct pool_step {
     int x, y, winner;         /* buffers; in backward y is dy, x is dx */
 };
 
-/* ---- kernels ---- */
+/* ---- kernels of max_pool ---- */
 
-ENGINE_CLONES static void max_row(const struct pool *p, int64_t n, int64_t i)
+/* Rows short enough for these are pooled down the columns first, over the
+ * whole row, then along it, LANES channels at a time: lanes beyond the last
+ * channel hold numbers of the next pixel, whose own come after them. */
+#define ROW_MAX 4096
+#define LANES 8
+
+struct row_buffer {
+    float best[ROW_MAX + LANES];
+    int32_t tap[ROW_MAX + LANES];
+};
+
+/* Taps count from the left, then down: the first of equal values wins. */
+ENGINE_CLONES static void k_down_first(const float *x, int32_t tap,
+                                       struct row_buffer *r, int64_t n)
+{
+#pragma omp simd
+    for (int64_t k = 0; k < n; k++) {
+        r->best[k] = x[k];
+        r->tap[k] = tap;
+    }
+}
+
+ENGINE_CLONES static void k_down_next(const float *x, int32_t tap,
+                                      struct row_buffer *r, int64_t n)
+{
+#pragma omp simd
+    for (int64_t k = 0; k < n; k++) {
+        int more = (x[k] > r->best[k]) | (x[k] != x[k]);
+        r->best[k] = more ? x[k] : r->best[k];
+        r->tap[k] = more ? tap : r->tap[k];
+    }
+}
+
+/* down: the columns' best; y gets the windows' best. */
+ENGINE_CLONES static void k_along(const struct pool *p,
+                                  const struct row_buffer *down,
+                                  struct row_buffer *y)
+{
+    const struct pool_geom *g = &p->g;
+    int64_t c = g->c;
+    for (int64_t j = 0; j < g->ow; j++) {
+        const struct taps *q = &p->col[j];
+        for (int64_t k = 0; k < c; k += LANES) {
+            int64_t at = (q->start + q->first * g->dw) * c + k;
+            float best[LANES];
+            int32_t tap[LANES];
+#pragma omp simd
+            for (int l = 0; l < LANES; l++) {
+                best[l] = down->best[at + l];
+                tap[l] = down->tap[at + l] + q->first;
+            }
+            for (int32_t b = q->first + 1; b < q->end; b++) {
+                at += g->dw * c;
+#pragma omp simd
+                for (int l = 0; l < LANES; l++) {
+                    float v = down->best[at + l];
+                    int32_t t = down->tap[at + l] + b;
+                    int more = (v > best[l]) | (v != v) |
+                               ((v == best[l]) & (t < tap[l]));
+                    best[l] = more ? v : best[l];
+                    tap[l] = more ? t : tap[l];
+                }
+            }
+            memcpy(y->best + j * c + k, best, sizeof(best));
+            memcpy(y->tap + j * c + k, tap, sizeof(tap));
+        }
+    }
+}
+
+ENGINE_CLONES static void k_bytes(const int32_t *tap, unsigned char *byte,
+                                  int64_t n)
+{
+#pragma omp simd
+    for (int64_t k = 0; k < n; k++)
+        byte[k] = (unsigned char)tap[k];
+}
+
+static void max_short_row(const struct pool *p, int64_t n, int64_t i)
 {
     const struct pool_geom *g = &p->g;
     const struct taps *r = &p->row[i];
-    int64_t c = g->c;
-    float *y = p->y + (n * g->oh + i) * g->ow * c;
-    unsigned char *win =
-        p->winner ? p->winner + (n * g->oh + i) * g->ow * c : NULL;
-    for (int64_t j = 0; j < g->ow; j++, y += c) {
+    struct row_buffer down, y;
+    int64_t row = g->w * g->c, out = g->ow * g->c;
+    const float *x = p->x + (n * g->h + r->start) * row;
+    int32_t kw = (int32_t)g->kw;
+    k_down_first(x + r->first * g->dh * row, r->first * kw, &down, row);
+    for (int32_t a = r->first + 1; a < r->end; a++)
+        k_down_next(x + a * g->dh * row, a * kw, &down, row);
+    memset(down.best + row, 0, LANES * sizeof(float));
+    memset(down.tap + row, 0, LANES * sizeof(int32_t));
+    k_along(p, &down, &y);
+    int64_t at = (n * g->oh + i) * out;
+    memcpy(p->y + at, y.best, (size_t)out * sizeof(float));
+    if (p->winner)
+        k_bytes(y.tap, p->winner + at, out);
+}
+
+ENGINE_CLONES static void max_long_row(const struct pool *p, int64_t n,
+                                       int64_t i)
+{
+    const struct pool_geom *g = &p->g;
+    const struct taps *r = &p->row[i];
+    int64_t c = g->c, at = (n * g->oh + i) * g->ow * c;
+    const float *image = p->x + (n * g->h + r->start) * g->w * c;
+    for (int64_t j = 0; j < g->ow; j++) {
         const struct taps *q = &p->col[j];
-        bool fresh = true;
-        for (int64_t a = r->first; a < r->end; a++) {
-            for (int64_t b = q->first; b < q->end; b++) {
-                const float *x =
-                    p->x + ((n * g->h + r->start + a * g->dh) * g->w +
-                            q->start + b * g->dw) * c;
-                unsigned char tap = (unsigned char)(a * g->kw + b);
-                if (fresh) {
-                    for (int64_t k = 0; k < c; k++)
-                        y[k] = x[k];
-                    for (int64_t k = 0; win && k < c; k++)
-                        win[k] = tap;
-                    fresh = false;
-                    continue;
-                }
-                if (!win) {
-#pragma omp simd
-                    for (int64_t k = 0; k < c; k++)
-                        y[k] = !(x[k] <= y[k]) && y[k] == y[k] ? x[k] : y[k];
-                    continue;
-                }
-#pragma omp simd
-                for (int64_t k = 0; k < c; k++) {
-                    bool more = x[k] > y[k] || x[k] != x[k];
-                    y[k] = more ? x[k] : y[k];
-                    win[k] = more ? tap : win[k];
+        for (int64_t k = 0; k < c; k++, at++) {
+            const float *x = image + q->start * c + k;
+            float best = x[(r->first * g->dh * g->w + q->first * g->dw) * c];
+            int64_t win = r->first * g->kw + q->first;
+            for (int64_t a = r->first; a < r->end; a++) {
+                for (int64_t b = q->first; b < q->end; b++) {
+                    float v = x[(a * g->dh * g->w + b * g->dw) * c];
+                    bool more = v > best || v != v;
+                    best = more ? v : best;
+                    win = more ? a * g->kw + b : win;
                 }
             }
+            p->y[at] = best;
+            if (p->winner)
+                p->winner[at] = (unsigned char)win;
         }
-        if (win)
-            win += c;
     }
 }
 
-/* Gradient of one image; dx is clear unless tiled. */
-ENGINE_CLONES static void max_back_image(const struct pool *p, int64_t n)
+static void max_row(const struct pool *p, int64_t n, int64_t i)
+{
+    bool is_short = p->g.w * p->g.c <= ROW_MAX && p->g.ow * p->g.c <= ROW_MAX;
+    (is_short ? max_short_row : max_long_row)(p, n, i);
+}
+
+/* Tiled windows: row a of the gradient of one row of windows, in order. */
+ENGINE_CLONES static void k_spread(const struct pool *p, int64_t a,
+                                   const struct row_buffer *dy, float *dx)
 {
     const struct pool_geom *g = &p->g;
     int64_t c = g->c;
-    float *image = p->dx + n * g->h * g->w * c;
-    int64_t at = n * g->oh * g->ow * c;
-    for (int64_t i = 0; i < g->oh; i++) {
-        const struct taps *r = &p->row[i];
-        for (int64_t j = 0; j < g->ow; j++, at += c) {
-            const struct taps *q = &p->col[j];
-            const float *dy = p->dy + at;
-            const unsigned char *win = p->winner + at;
-            for (int64_t a = r->first; a < r->end; a++) {
-                for (int64_t b = q->first; b < q->end; b++) {
-                    float *dx = image + ((r->start + a * g->dh) * g->w +
-                                         q->start + b * g->dw) * c;
-                    int tap = (int)(a * g->kw + b);
+    for (int64_t j = 0; j < g->ow; j++) {
+        for (int64_t b = 0; b < g->kw; b++, dx += c) {
+            int32_t tap = (int32_t)(a * g->kw + b);
+            for (int64_t k = 0; k < c; k += LANES) {
+                const float *d = dy->best + j * c + k;
+                const int32_t *t = dy->tap + j * c + k;
 #pragma omp simd
-                    for (int64_t k = 0; k < c; k++) {
-                        float d = win[k] == tap ? dy[k] : 0.0f;
-                        dx[k] = p->tiled ? d : dx[k] + d;
-                    }
-                }
+                for (int l = 0; l < LANES; l++)
+                    dx[k + l] = t[l] == tap ? d[l] : 0.0f;
             }
         }
     }
 }
+
+static void max_back_tiled(const struct pool *p, int64_t n, int64_t i)
+{
+    const struct pool_geom *g = &p->g;
+    int64_t row = g->w * g->c, out = g->ow * g->c;
+    int64_t at = (n * g->oh + i) * out;
+    struct row_buffer dy;
+    float dx[ROW_MAX + LANES];
+    memcpy(dy.best, p->dy + at, (size_t)out * sizeof(float));
+    memset(dy.best + out, 0, LANES * sizeof(float));
+    for (int64_t k = 0; k < out; k++)
+        dy.tap[k] = p->winner[at + k];
+    memset(dy.tap + out, 0, LANES * sizeof(int32_t));
+    for (int64_t a = 0; a < g->kh; a++) {
+        k_spread(p, a, &dy, dx);
+        memcpy(p->dx + (n * g->h + i * g->sh + a) * row, dx,
+               (size_t)row * sizeof(float));
+    }
+}
+
+/* Gradient of one image. */
+static void max_back_image(const struct pool *p, int64_t n)
+{
+    const struct pool_geom *g = &p->g;
+    int64_t c = g->c, at = n * g->oh * g->ow * c;
+    float *image = p->dx + n * g->h * g->w * c;
+    if (p->tiled && g->w * c <= ROW_MAX) {
+        for (int64_t i = 0; i < g->oh; i++)
+            max_back_tiled(p, n, i);
+        return;
+    }
+    memset(image, 0, (size_t)(g->h * g->w * c) * sizeof(float));
+    for (int64_t i = 0; i < g->oh; i++) {
+        for (int64_t j = 0; j < g->ow; j++) {
+            for (int64_t k = 0; k < c; k++, at++) {
+                int64_t a = p->winner[at] / g->kw, b = p->winner[at] % g->kw;
+                int64_t y = p->row[i].start + a * g->dh;
+                int64_t x = p->col[j].start + b * g->dw;
+                image[(y * g->w + x) * c + k] += p->dy[at];
+            }
+        }
+    }
+}
+
+/* ---- kernels of averages ---- */
 
 ENGINE_CLONES static void mean_row(const struct pool *p, int64_t n, int64_t i)
 {
@@ -137,6 +260,8 @@ ENGINE_CLONES static void mean_back_image(const struct pool *p, int64_t n)
     int64_t c = g->c;
     float *image = p->dx + n * g->h * g->w * c;
     const float *dy = p->dy + n * g->oh * g->ow * c;
+    if (!p->tiled)
+        memset(image, 0, (size_t)(g->h * g->w * c) * sizeof(float));
     for (int64_t i = 0; i < g->oh; i++) {
         const struct taps *r = &p->row[i];
         for (int64_t j = 0; j < g->ow; j++, dy += c) {
@@ -176,13 +301,9 @@ static void forward_rows(const struct pool *p,
 static void backward_images(const struct pool *p,
                             void (*image)(const struct pool *, int64_t))
 {
-    int64_t bytes = p->g.h * p->g.w * p->g.c * (int64_t)sizeof(float);
 #pragma omp parallel for schedule(static) if (is_large(&p->g))
-    for (int64_t n = 0; n < p->g.n; n++) {
-        if (!p->tiled)
-            memset((char *)p->dx + n * bytes, 0, (size_t)bytes);
+    for (int64_t n = 0; n < p->g.n; n++)
         image(p, n);
-    }
 }
 
 static enum status forward_bind(struct plan *p, struct step *s, struct err *e)

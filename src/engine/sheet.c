@@ -80,92 +80,90 @@ ENGINE_CLONES static void k_add(const float *x, const float *b, float *z,
         z[i] = x[i] + b[i];
 }
 
-/* NaN stays NaN. */
-ENGINE_CLONES static void k_clamp(const float *z, float lo, float hi,
-                                  float *t, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float v = z[i] < lo ? lo : z[i];
-        t[i] = v > hi ? hi : v;
-    }
-}
-
 /* Codes beyond 2^63 clamp to the lowest code, as quant/uniform.c says. */
 #define CODE_LIMIT 9223372036854775808.0f
 
 static inline __attribute__((always_inline)) float
+limit(float v, float lo, float hi)
+{
+    v = v < lo ? lo : v;
+    return v > hi ? hi : v;
+}
+
+static inline __attribute__((always_inline)) float
 code_of(float t, const struct round_grid *g, bool divide)
 {
-    float v = rintf(divide ? t / g->scale : t * g->inv) + g->zero_point;
-    return v < CODE_LIMIT ? v : -CODE_LIMIT;
+    return rintf(divide ? t / g->scale : t * g->inv) + g->zero_point;
 }
 
+static inline __attribute__((always_inline)) float
+value_of(float v, const struct round_grid *g)
+{
+    v = v < CODE_LIMIT ? v : -CODE_LIMIT;
+    return (limit(v, g->lo, g->hi) - g->zero_point) * g->scale;
+}
+
+/* What a map does after z: clamp, then grid. */
+struct finish {
+    struct round_grid grid;
+    float lo, hi;
+};
+
 static inline __attribute__((always_inline)) void
-round_to(const struct round_grid *grid, const float *t, float *y, int64_t n,
+round_to(const struct finish *finish, const float *z, float *y, int64_t n,
          bool divide)
 {
-    const struct round_grid g = *grid;
+    const struct finish f = *finish;
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float v = code_of(t[i], &g, divide);
-        v = v < g.lo ? g.lo : v;
-        v = v > g.hi ? g.hi : v;
-        y[i] = (v - g.zero_point) * g.scale;
-    }
+    for (int64_t i = 0; i < n; i++)
+        y[i] = value_of(code_of(limit(z[i], f.lo, f.hi), &f.grid, divide),
+                        &f.grid);
 }
 
-ENGINE_CLONES static void k_round_mul(const struct round_grid *g,
-                                      const float *t, float *y, int64_t n)
+ENGINE_CLONES static void k_round_mul(const struct finish *f, const float *z,
+                                      float *y, int64_t n)
 {
-    round_to(g, t, y, n, false);
+    round_to(f, z, y, n, false);
 }
 
-ENGINE_CLONES static void k_round_div(const struct round_grid *g,
-                                      const float *t, float *y, int64_t n)
+ENGINE_CLONES static void k_round_div(const struct finish *f, const float *z,
+                                      float *y, int64_t n)
 {
-    round_to(g, t, y, n, true);
+    round_to(f, z, y, n, true);
 }
 
-static void k_round(const struct round_grid *g, const float *t, float *y,
-                    int64_t n)
+/* Where the gradient passes: inside the clamp and inside the grid. A NaN lies
+ * outside. */
+static inline __attribute__((always_inline)) int
+passes(float z, const struct finish *f, bool divide)
 {
-    (g->divide ? k_round_div : k_round_mul)(g, t, y, n);
+    float v = code_of(limit(z, f->lo, f->hi), &f->grid, divide);
+    return (z > f->lo) & (z < f->hi) & (v >= f->grid.lo) & (v <= f->grid.hi);
 }
 
-/* m = 1 where the code of t lies inside the grid, else 0. */
 static inline __attribute__((always_inline)) void
-inside(const struct round_grid *grid, const float *t, float *m, int64_t n,
-       bool divide)
+gate(const struct finish *finish, const float *z, float *d, int64_t n,
+     bool divide)
 {
-    const struct round_grid g = *grid;
+    const struct finish f = *finish;
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float v = code_of(t[i], &g, divide);
-        m[i] *= v >= g.lo && v <= g.hi ? 1.0f : 0.0f;
-    }
+    for (int64_t i = 0; i < n; i++)
+        d[i] = passes(z[i], &f, divide) ? d[i] : 0.0f;
 }
 
-ENGINE_CLONES static void k_inside_mul(const struct round_grid *g,
-                                       const float *t, float *m, int64_t n)
+ENGINE_CLONES static void k_gate_mul(const struct finish *f, const float *z,
+                                     float *d, int64_t n)
 {
-    inside(g, t, m, n, false);
+    gate(f, z, d, n, false);
 }
 
-ENGINE_CLONES static void k_inside_div(const struct round_grid *g,
-                                       const float *t, float *m, int64_t n)
+ENGINE_CLONES static void k_gate_div(const struct finish *f, const float *z,
+                                     float *d, int64_t n)
 {
-    inside(g, t, m, n, true);
+    gate(f, z, d, n, true);
 }
 
-/* m *= mask of the grid at t */
-static void k_inside(const struct round_grid *g, const float *t, float *m,
-                     int64_t n)
-{
-    (g->divide ? k_inside_div : k_inside_mul)(g, t, m, n);
-}
-
-/* d *= 1 where lo < z < hi, else 0. */
+/* d stays where lo < z < hi, else 0. */
 ENGINE_CLONES static void k_between(const float *z, float lo, float hi,
                                     float *d, int64_t n)
 {
@@ -174,12 +172,43 @@ ENGINE_CLONES static void k_between(const float *z, float lo, float hi,
         d[i] = z[i] > lo && z[i] < hi ? d[i] : 0.0f;
 }
 
-ENGINE_CLONES static void k_to_bytes(const float *m, unsigned char *mask,
-                                     int64_t n)
+/* NaN stays NaN. */
+ENGINE_CLONES static void k_clamp(const float *z, float lo, float hi,
+                                  float *t, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        mask[i] = m[i] != 0.0f;
+        t[i] = limit(z[i], lo, hi);
+}
+
+static inline __attribute__((always_inline)) void
+mark(const struct finish *finish, const float *z, unsigned char *mask,
+     int64_t n, bool divide)
+{
+    const struct finish f = *finish;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        mask[i] = (unsigned char)passes(z[i], &f, divide);
+}
+
+ENGINE_CLONES static void k_mark_mul(const struct finish *f, const float *z,
+                                     unsigned char *mask, int64_t n)
+{
+    mark(f, z, mask, n, false);
+}
+
+ENGINE_CLONES static void k_mark_div(const struct finish *f, const float *z,
+                                     unsigned char *mask, int64_t n)
+{
+    mark(f, z, mask, n, true);
+}
+
+ENGINE_CLONES static void k_mark_between(const float *z, float lo, float hi,
+                                         unsigned char *mask, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        mask[i] = (unsigned char)((z[i] > lo) & (z[i] < hi));
 }
 
 ENGINE_CLONES static void k_by_bytes(const unsigned char *mask, float *d,
@@ -339,37 +368,46 @@ static bool clamps(const struct sheet_map *m)
     return m->lo > -INFINITY || m->hi < INFINITY;
 }
 
-static void map_mask(const struct sheet_map *m, int64_t at, const float *z,
-                     const float *t, int64_t n)
+static struct finish finish_of(const struct sheet_map *m)
 {
-    float one[SHEET_CHUNK];
-    for (int64_t i = 0; i < n; i++)
-        one[i] = 1.0f;
-    if (clamps(m))
-        k_between(z, m->lo, m->hi, one, n);
+    return (struct finish){m->grid, m->lo, m->hi};
+}
+
+static void gate_chunk(const struct sheet_map *m, const float *z, float *d,
+                       int64_t n)
+{
+    const struct finish f = finish_of(m);
     if (m->grid.on)
-        k_inside(&m->grid, t, one, n);
-    k_to_bytes(one, m->mask + at, n);
+        (m->grid.divide ? k_gate_div : k_gate_mul)(&f, z, d, n);
+    else if (clamps(m))
+        k_between(z, m->lo, m->hi, d, n);
+}
+
+static void mark_chunk(const struct sheet_map *m, const float *z,
+                       unsigned char *mask, int64_t n)
+{
+    const struct finish f = finish_of(m);
+    if (m->grid.on)
+        (m->grid.divide ? k_mark_div : k_mark_mul)(&f, z, mask, n);
+    else
+        k_mark_between(z, m->lo, m->hi, mask, n);
 }
 
 static void apply_chunk(const struct sheet_map *m, int64_t at, int64_t col,
                         int64_t n)
 {
-    float buffer[SHEET_CHUNK], clamped[SHEET_CHUNK];
+    float buffer[SHEET_CHUNK];
     const float *z = map_z(m, at, col, n, buffer);
-    const float *t = z;
     float *y = m->y + at;
-    if (clamps(m)) {
-        float *to = m->grid.on || m->mask ? clamped : y;
-        k_clamp(z, m->lo, m->hi, to, n);
-        t = to;
-    }
     if (m->mask)
-        map_mask(m, at, z, t, n);
+        mark_chunk(m, z, m->mask + at, n);
+    const struct finish f = finish_of(m);
     if (m->grid.on)
-        k_round(&m->grid, t, y, n);
-    else if (t != y)
-        memcpy(y, t, (size_t)n * sizeof(float));
+        (m->grid.divide ? k_round_div : k_round_mul)(&f, z, y, n);
+    else if (clamps(m))
+        k_clamp(z, m->lo, m->hi, y, n);
+    else if (z != y)
+        memcpy(y, z, (size_t)n * sizeof(float));
 }
 
 void sheet_apply(const struct sheet *s, const struct sheet_map *m)
@@ -538,14 +576,7 @@ static void back_chunk(const struct sheet_back *b, int64_t at, int64_t col,
     if (!clamps(m) && !m->grid.on)
         return;
     float z[SHEET_CHUNK];
-    const float *at_z = m->y ? m->y + at : map_z(m, at, col, n, z);
-    if (m->grid.on) {
-        float t[SHEET_CHUNK];
-        k_clamp(at_z, m->lo, m->hi, t, n);
-        k_inside(&m->grid, t, d, n);
-    }
-    if (clamps(m))
-        k_between(at_z, m->lo, m->hi, d, n);
+    gate_chunk(m, m->y ? m->y + at : map_z(m, at, col, n, z), d, n);
 }
 
 static void back_block(const struct sheet *s, const struct sheet_back *b,
