@@ -44,16 +44,29 @@ void pass_gradient(const real *dy, real *dx, int64_t n)
         memmove(dx, dy, (size_t)n * sizeof *dx);
 }
 
+#define LANES 16
+
+static inline __attribute__((always_inline)) void
+raise_lanes(real *lane, const real *x, int n)
+{
+#pragma omp simd
+    for (int l = 0; l < n; l++) {
+        real a = real_fabs(x[l]);
+
+        lane[l] = a > lane[l] ? a : lane[l];
+    }
+}
+
 QUANT_CLONES real absmax_of(const real *x, int64_t n)
 {
-    real m = 0;
+    real lane[LANES] = {0}, m = 0;
+    int64_t i = 0;
 
-#pragma omp simd reduction(max : m)
-    for (int64_t i = 0; i < n; i++) {
-        real a = real_fabs(x[i]);
-
-        m = a > m ? a : m;
-    }
+    for (; i + LANES <= n; i += LANES)
+        raise_lanes(lane, x + i, LANES);
+    raise_lanes(lane, x + i, (int)(n - i));
+    for (int l = 0; l < LANES; l++)
+        m = lane[l] > m ? lane[l] : m;
     return m < REAL_LARGEST ? m : REAL_LARGEST;
 }
 
@@ -244,61 +257,81 @@ enum status kind_check(const struct qspec *s, unsigned uses, struct err *e)
     return STATUS_OK;
 }
 
-/* One block: the two terms, and 1 or 0 for what passes. */
-QUANT_CLONES static void scale_terms(const struct grid *gp, const real *x,
-                                     const real *dy, real *term, int64_t n,
-                                     bool pass)
+/* u = x / s, v = the code before clamping, c = after, less the zero point. */
+QUANT_CLONES static void scale_codes(const struct grid *g, const real *x,
+                                     real *u, real *v, real *c, int64_t n)
 {
-    real scale = gp->scale, z = gp->zero_point, lo = gp->lo, hi = gp->hi;
-    real before = gp->spec->zp_before ? z : 0, after = z - before;
-    real *t0 = term, *t1 = term + QUANT_BLOCK, *in = term + 2 * QUANT_BLOCK;
-    real least = pass ? REAL(1.0) : 0;
+    real scale = g->scale, z = g->zero_point, lo = g->lo, hi = g->hi;
+    real before = g->spec->zp_before ? z : 0, after = z - before;
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real u = x[i] / scale;
-        real v = real_rint(u + before) + after;
-        real c = v < lo ? lo : v;
-        real inside = v >= lo && v <= hi ? REAL(1.0) : least;
+        real t = x[i] / scale;
 
-        c = c > hi ? hi : c;
-        t0[i] = dy[i] * (c - z - (inside > 0 ? u : 0));
-        t1[i] = inside > 0 ? 0 : dy[i];
-        in[i] = inside;
+        u[i] = t;
+        v[i] = real_rint(t + before) + after;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = v[i] > lo ? v[i] : lo;
+
+        t = t < hi ? t : hi;
+        c[i] = t - z;
     }
 }
 
-QUANT_CLONES static void mask_plain(const real *dy, const real *in, real *dx,
-                                    int64_t n)
+QUANT_CLONES static void fill_ones(real *v, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dx[i] = dy[i] * in[i];
+        v[i] = 1;
 }
 
-QUANT_CLONES static void mask_divided(const real *dy, const real *in,
-                                      real *dx, int64_t n, real scale)
+/* a - b, in place of a. */
+QUANT_CLONES static void subtract(real *a, const real *b, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dx[i] = dy[i] * scale / scale * in[i];
+        a[i] -= b[i];
+}
+
+QUANT_CLONES static void divided(const real *dy, real *dx, int64_t n,
+                                 real scale)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = dy[i] * scale / scale;
+}
+
+static void scale_block(const struct grid *g, const real *x, const real *dy,
+                        real *dx, int64_t n, double *sum, unsigned how)
+{
+    real u[QUANT_BLOCK], in[QUANT_BLOCK], c[QUANT_BLOCK];
+
+    scale_codes(g, x, u, in, c, n);
+    if (how & SCALE_PASS)
+        fill_ones(in, n);
+    else
+        block_inside(in, g->lo, g->hi, in, n);
+    block_choose(in, u, NULL, u, n);
+    subtract(c, u, n);
+    sum[0] += block_dot(c, dy, n);
+    sum[1] += block_sum(dy, n) - block_dot(in, dy, n);
+    if (how & SCALE_DIVIDED) {
+        divided(dy, dx, n, g->scale);
+        block_choose(in, dx, NULL, dx, n);
+    } else {
+        block_choose(in, dy, NULL, dx, n);
+    }
 }
 
 void scale_backward(const struct grid *g, const real *x, const real *dy,
                     real *dx, int64_t n, double *sum, unsigned how)
 {
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real term[3 * QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-        const real *in = term + 2 * QUANT_BLOCK;
 
-        scale_terms(g, x + i, dy + i, term, m, how & SCALE_PASS);
-        if (how & SCALE_DIVIDED)
-            mask_divided(dy + i, in, dx + i, m, g->scale);
-        else
-            mask_plain(dy + i, in, dx + i, m);
-        sum[0] += block_sum(term, m);
-        sum[1] += block_sum(term + QUANT_BLOCK, m);
+        scale_block(g, x + i, dy + i, dx + i, m, sum, how);
     }
 }
 

@@ -61,11 +61,8 @@ QUANT_CLONES static void limit_run(real max, bool root, const real *a,
         t[i] = a[i] < QKERAS_EPS ? QKERAS_EPS : a[i];
         t[i] = t[i] >= max ? max : t[i];
     }
-    if (root) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            t[i] = real_sqrt(t[i]);
-    }
+    for (int64_t i = 0; root && i < n; i++)
+        t[i] = real_sqrt(t[i]);
 }
 
 /* Nearest exponents, or those below. */
