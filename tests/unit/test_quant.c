@@ -79,6 +79,65 @@ static void spec_text_reads_back_as_it_was_written(void **state)
     }
 }
 
+/* The examples of all kinds, with other settings that fit every kind. */
+static void every_kind_prints_a_text_that_reads_back(void **state)
+{
+    (void)state;
+    for (int i = 0; i < quantizer_count; i++) {
+        const char *text = strchr(quantizer_table[i]->example, '=');
+        struct qspec s, back;
+        struct str out = {0};
+        struct err e = {0};
+
+        assert_non_null(text);
+        s = spec(text + 1);
+        s.noise = 0.75;
+        s.delay = 3;
+        qspec_print(&s, &out);
+        if (qspec_parse(str_text(&out), NULL, &back, &e) != STATUS_OK)
+            fail_msg("%s", e.text);
+        if (!qspec_equal(&s, &back))
+            fail_msg("%s reads back as another spec", str_text(&out));
+        str_fini(&out);
+    }
+}
+
+/* A saved quantizer of every kind quantizes as the one it was saved from. */
+static void every_kind_survives_saving(void **state)
+{
+    const real x[4] = {REAL(0.4), REAL(-0.9), REAL(0.05), REAL(2.5)};
+
+    (void)state;
+    for (int i = 0; i < quantizer_count; i++) {
+        struct qspec s = spec(strchr(quantizer_table[i]->example, '=') + 1);
+        int64_t channels = s.grain == GRAIN_GROUP ? 4 / s.group : 1;
+        struct qview v = {1, channels > 0 ? channels : 1, 0};
+        struct quantizer *q, *back;
+        struct bag *b = bag_new();
+        struct err e = {0};
+        real y[4], z[4];
+
+        v.inner = 4 / v.channels;
+        assert_int_equal(quantizer_new(&s, v.channels, &q, &e), STATUS_OK);
+        q->learn = q->n_learned > 0;
+        assert_int_equal(quantizer_observe(q, x, v, &e), STATUS_OK);
+        quantizer_forward(q, x, y, v, true);
+        if (quantizer_save(q, "q", b, &e) != STATUS_OK ||
+            quantizer_load(b, "q", &back, &e) != STATUS_OK)
+            fail_msg("%s: %s", s.kind->name, e.text);
+        assert_true(qspec_equal(&q->spec, &back->spec));
+        assert_memory_equal(q->state, back->state,
+                            (size_t)q->n_state * sizeof(real));
+        quantizer_forward(q, x, y, v, false);
+        quantizer_forward(back, x, z, v, false);
+        if (!(s.kind->flags & QK_STOCHASTIC))
+            assert_memory_equal(y, z, sizeof y);
+        quantizer_free(q);
+        quantizer_free(back);
+        bag_free(b);
+    }
+}
+
 static void every_qparams_rule_and_observer_can_be_named(void **state)
 {
     char text[80];
@@ -655,6 +714,8 @@ static void explanation_shows_the_formula_with_numbers(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(spec_text_reads_back_as_it_was_written),
+    cmocka_unit_test(every_kind_prints_a_text_that_reads_back),
+    cmocka_unit_test(every_kind_survives_saving),
     cmocka_unit_test(every_qparams_rule_and_observer_can_be_named),
     cmocka_unit_test(bare_bits_keep_the_rest_of_the_base),
     cmocka_unit_test(wrong_spec_texts_say_what_is_wrong),
