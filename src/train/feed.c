@@ -97,6 +97,7 @@ enum status feed_init(struct feed *f, const struct dataset *d,
                        "needed", batch);
     f->batch = batch < n ? batch : n;
     TRY(batcher_init(&f->batcher, d, split, f->batch, e));
+    feed_limit(f, 0);
     enum status s = make_buffers(f, e);
     if (s != STATUS_OK)
         feed_fini(f);
@@ -137,9 +138,17 @@ enum status feed_resize(struct feed *f, int64_t batch, struct err *e)
     return STATUS_OK;
 }
 
+void feed_limit(struct feed *f, int64_t batches)
+{
+    int64_t n = f->batcher.n;
+    f->limit = batches > 0 && batches <= n / f->batch ? batches * f->batch : n;
+}
+
 int64_t feed_next_rows(const struct feed *f)
 {
-    int64_t left = f->batcher.n - f->batcher.position;
+    int64_t left = f->limit - f->batcher.position;
+    if (left < 0)
+        return 0;
     return left < f->batch ? left : f->batch;
 }
 

@@ -14,6 +14,7 @@ struct feed {
     const struct dataset *data;
     struct batcher batcher;
     int64_t batch;
+    int64_t limit;            /* samples of an epoch, at most the split */
     struct plan *full, *rest; /* for `batch` rows, and for fewer */
     int32_t *label;           /* (batch) */
     float *target;            /* (batch, targets) */
@@ -27,7 +28,9 @@ void feed_drop_plans(struct feed *f);
 /* Another batch size, at the same sample of the same order. */
 enum status feed_resize(struct feed *f, int64_t batch, struct err *e);
 
-/* Rows of the next batch; 0 at the end of the split. */
+/* An epoch is so many batches; 0: the whole split. */
+void feed_limit(struct feed *f, int64_t batches);
+/* Rows of the next batch; 0 at the end of the epoch. */
 int64_t feed_next_rows(const struct feed *f);
 /* The plan for n rows, made when there is none or a stale one; `opts` without
  * the batch size. */

@@ -62,6 +62,7 @@ static enum status trainer_make(struct trainer *t, struct err *e)
     TRY(make_streams(t, e));
     TRY(feed_init(&t->feed, t->data, SPLIT_TRAIN, t->set.batch, e));
     TRY(slots_fit(&t->slots, t->set.optimizer, t->graph, e));
+    feed_limit(&t->feed, t->set.epoch_batches);
     t->feed.batcher.augment = t->set.augment;
     begin_epoch(t);
     return STATUS_OK;
@@ -119,6 +120,7 @@ enum status trainer_set(struct trainer *t, const struct train_settings *s,
         s->backend != t->set.backend)
         feed_drop_plans(&t->feed);
     t->set = *s;
+    feed_limit(&t->feed, s->epoch_batches);
     t->feed.batcher.augment = s->augment;
     trainer_roll_epoch(t);
     return STATUS_OK;
@@ -139,8 +141,9 @@ void trainer_roll_epoch(struct trainer *t)
 
 double trainer_epoch(const struct trainer *t)
 {
-    const struct batcher *b = &t->feed.batcher;
-    return (double)t->epoch + (double)b->position / (double)b->n;
+    const struct feed *f = &t->feed;
+    return (double)t->epoch +
+           (double)f->batcher.position / (double)f->limit;
 }
 
 int64_t trainer_batch(const struct trainer *t)
@@ -150,7 +153,7 @@ int64_t trainer_batch(const struct trainer *t)
 
 int64_t trainer_batches(const struct trainer *t)
 {
-    int64_t n = t->feed.batcher.n, batch = t->feed.batch;
+    int64_t n = t->feed.limit, batch = t->feed.batch;
     return n / batch + (n % batch > 1 ? 1 : 0);
 }
 

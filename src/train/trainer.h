@@ -70,6 +70,7 @@ struct train_settings {       /* `train.*`; all undoable and recorded */
     double quant_lr_factor;   /* learning rate of quantizer parameters */
     bool quant_decay;         /* weight decay on them too, as torch's default */
     int64_t batch;
+    int64_t epoch_batches;    /* batches that count as an epoch; 0: all */
     bool shuffle;             /* a new order every epoch */
     double smoothing;
     struct augment augment;

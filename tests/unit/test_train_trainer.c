@@ -212,6 +212,25 @@ static void an_epoch_visits_every_sample_and_counts_on(void **state)
     free_net(g);
 }
 
+/* As recipes that train "8 epochs of 20 batches" count. */
+static void an_epoch_can_be_some_batches(void **state)
+{
+    (void)state;
+    struct graph *g = net(DENSE_NET);
+    struct train_settings s = settings();
+    s.epoch_batches = 2;
+    struct trainer *t = start(g, jets, &s);
+    assert_int_equal(trainer_batches(t), 2);
+    for (int i = 0; i < 4; i++) {
+        struct batch_result r = step(t);
+        assert_int_equal(r.n, 64);
+        assert_int_equal(r.epoch_end, i % 2 == 1);
+        assert_near(trainer_epoch(t), (i + 1) / 2.0, 0, 1e-12);
+    }
+    trainer_free(t);
+    free_net(g);
+}
+
 /* Batch norm has no variance of a single sample: it is passed by. */
 static void one_sample_left_over_is_passed_by(void **state)
 {
@@ -809,6 +828,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_lowers_the_loss_and_learns),
         cmocka_unit_test(an_epoch_visits_every_sample_and_counts_on),
+        cmocka_unit_test(an_epoch_can_be_some_batches),
         cmocka_unit_test(one_sample_left_over_is_passed_by),
         cmocka_unit_test(a_batch_larger_than_the_data_is_cut),
         cmocka_unit_test(a_stopped_batch_leaves_no_trace),
