@@ -308,6 +308,8 @@ static void scale_block(const struct grid *g, const real *x, const real *dy,
 {
     real u[QUANT_BLOCK], in[QUANT_BLOCK], c[QUANT_BLOCK];
 
+    if (n < 1)
+        return;
     scale_codes(g, x, u, in, c, n);
     if (how & SCALE_PASS)
         fill_ones(in, n);
