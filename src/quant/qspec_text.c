@@ -73,7 +73,7 @@ static enum status pick(const char *key, const char *value,
 static enum status set_zp(struct qspec *s, const char *value, struct err *e)
 {
     static const char *const names[] = {"after", "before", "float"};
-    int i;
+    int i = 0;
 
     TRY(pick("zp", value, names, 3, &i, e));
     s->zp_before = i > 0;
@@ -95,7 +95,7 @@ static enum status set_clamp(struct qspec *s, const char *value,
                              struct err *e)
 {
     static const char *const names[] = {"last", "first"};
-    int i;
+    int i = 0;
 
     TRY(pick("clamp", value, names, 2, &i, e));
     s->clamp_first = i == 1;
@@ -115,7 +115,7 @@ static void print_clamp(const struct qspec *s, struct str *out)
 static enum status set_round(struct qspec *s, const char *value,
                              struct err *e)
 {
-    int i;
+    int i = 0;
 
     TRY(pick("round", value, rounding_name, ROUND_COUNT, &i, e));
     s->rounding = (enum rounding)i;
@@ -135,7 +135,7 @@ static void print_round(const struct qspec *s, struct str *out)
 static enum status set_grad(struct qspec *s, const char *value,
                             struct err *e)
 {
-    int i;
+    int i = 0;
 
     TRY(pick("grad", value, qgrad_name, QGRAD_COUNT, &i, e));
     s->grad = (enum qgrad)i;
