@@ -477,7 +477,10 @@ struct tail *tail_new(struct plan *p, const struct unit *u,
     find_sheet(p, t);
     make_vectors(p, t);
     make_output(p, t);
-    plan_keep(p, t->src);
+    const int kept[] = {t->src, t->mask, t->bias, t->w ? t->w->factor : -1};
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+        if (kept[i] >= 0)
+            plan_keep(p, kept[i]);
     return p->out_of_memory ? NULL : t;
 }
 
