@@ -199,6 +199,9 @@ static enum status kind_selector(struct parse *p, struct arg *a)
     const struct word *w = &p->args->line.word[p->at];
     const char *form = a->row->key ? a->text : w->form;
     int fault = 0;
+    if (!p->lab->graph)
+        return fail_at(p, a->column, "no layer matches '%.60s': no model is "
+                       "loaded (`load model lenet5`, or a file)", form);
     enum status s = selection_parse(p->lab, form, &a->sel, &fault, p->err);
     /* The place inside the word is known when nothing was put in. */
     bool plain = (int)strlen(form) == w->end - w->begin;
@@ -392,8 +395,7 @@ static enum status check_required(struct parse *p)
             continue;
         struct str usage = { 0 };
         cmd_usage(p->cmd, &usage);
-        fail_at(p, 0, "%s wants %s%s: %s", p->cmd->name,
-                r->name, r->key ? "=" : "",
+        fail_at(p, 0, "%s%s is missing: %s", r->name, r->key ? "=" : "",
                 str_text(&usage));
         str_fini(&usage);
         return STATUS_ARG;

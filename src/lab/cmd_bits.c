@@ -266,15 +266,21 @@ static void widths_print(const struct widths *w, struct str *out)
         str_printf(out, "%d-%d", w->lo, w->hi);
 }
 
+static const char *const kind_letter[POINT_KINDS] = {
+    [POINT_WEIGHT] = "w", [POINT_BIAS] = "b",  [POINT_IN] = "in",
+    [POINT_OUT] = "a",    [POINT_ACC] = "acc",
+};
+
+/* The net's input is told apart: it has a width of its own. */
 static void print_kind(struct lab *l, const struct changes *c,
-                       enum point_kind kind, const char *letter,
-                       struct str *out)
+                       enum point_kind kind, bool source, struct str *out)
 {
     struct widths was = { 0 }, is = { 0 };
     int n = 0;
     for (int i = 0; i < c->n; i++) {
         const struct point *pt = &l->graph->point[c->change[i].point];
-        if (pt->kind != kind)
+        bool input = l->graph->node[pt->node].op->flags & OP_SOURCE;
+        if (pt->kind != kind || input != source)
             continue;
         widths_add(&was, c->change[i].old_bits);
         widths_add(&is, c->change[i].off ? 0 : c->change[i].spec.bits);
@@ -282,7 +288,7 @@ static void print_kind(struct lab *l, const struct changes *c,
     }
     if (!n)
         return;
-    str_printf(out, "  %s ", letter);
+    str_printf(out, "  %s ", source ? "input" : kind_letter[kind]);
     widths_print(&was, out);
     str_add(out, " -> ");
     widths_print(&is, out);
@@ -302,10 +308,9 @@ static void tell(struct lab *l, const struct changes *c, double bits_before,
             node[n++] = owner;
     }
     names_print(l, node, n, "layer", &s);
-    print_kind(l, c, POINT_WEIGHT, "w", &s);
-    print_kind(l, c, POINT_OUT, "a", &s);
-    print_kind(l, c, POINT_IN, "in", &s);
-    print_kind(l, c, POINT_BIAS, "b", &s);
+    for (int k = 0; k < POINT_KINDS; k++)
+        print_kind(l, c, (enum point_kind)k, false, &s);
+    print_kind(l, c, POINT_OUT, true, &s);
     double bits = lab_model_bits(l);
     if (bits != bits_before)
         str_printf(&s, "  size %s -> %s", num_bytes(bits_before / 8).s,

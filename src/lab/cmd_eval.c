@@ -48,7 +48,7 @@ static void print_metrics(struct lab *l, const struct eval_ask *q,
     else
         str_printf(&s, "loss %s  mse %s  mae %s  mpe %s  excluded %lld",
                    num_text(m->loss).s, num_text(m->mse).s,
-                   num_text(m->mae).s, num_percent(m->mpe).s,
+                   num_text(m->mae).s, num_percent(m->mpe / 100).s,
                    (long long)m->excluded);
     str_printf(&s, "  (%lld samples)", (long long)m->n);
     out_printf(out, OUT_RESULT, "%s", str_text(&s));

@@ -329,19 +329,20 @@ static enum status expect_value(struct lab *l, const struct args *a,
                 rest);
         return args_blame(a, x, r.used, STATUS_ARG);
     }
-    answer_num(l, "holds", value_true(&r.value));
+    int n = r.used;
+    while (n > 0 && x->text[n - 1] == ' ')
+        n--;
     if (value_true(&r.value)) {
-        out_printf(out, OUT_NOTE, "holds: %.*s", r.used, x->text);
+        out_printf(out, OUT_NOTE, "holds: %.*s", n, x->text);
         return STATUS_OK;
     }
     struct str why = { 0 };
+    str_printf(&why, "%.*s is false", n, x->text);
     if (r.compared) {
-        str_printf(&why, "%.*s is false: ", r.used, x->text);
+        str_add(&why, ": ");
         value_print(&r.left, &why);
         str_printf(&why, " %s ", r.op);
         value_print(&r.right, &why);
-    } else {
-        str_printf(&why, "%.*s is false", r.used, x->text);
     }
     if (*rest)
         str_printf(&why, " (%.*s)", (int)strlen(rest + 1) - 1, rest + 1);

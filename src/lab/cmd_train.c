@@ -188,6 +188,21 @@ static enum status list_events(struct lab *l, const struct args *a,
     return result_table(l, a, t, out, e);
 }
 
+/* The command; several stand in one pair of double quotes. */
+static void event_text(const char *text, struct str *out)
+{
+    size_t n = strlen(text);
+    if (n < 2 || text[0] != '"' || text[n - 1] != '"') {
+        str_add(out, text);
+        return;
+    }
+    for (size_t i = 1; i < n - 1; i++) {
+        if (text[i] == '\\' && i + 1 < n - 1)
+            i++;
+        str_char(out, text[i]);
+    }
+}
+
 static enum status check_event(struct lab *l, const struct args *a,
                                double *epoch, struct err *e)
 {
@@ -205,8 +220,11 @@ static enum status check_event(struct lab *l, const struct args *a,
     if (*epoch < lab_epoch(l) - 1e-9 || !isfinite(*epoch))
         return args_fail(a, at, e, "epoch %s is past, it is %s now",
                          num_text(*epoch).s, num_text(lab_epoch(l)).s);
-    lex_verb(cmd->text, (struct span){ 0, (int)strlen(cmd->text) }, verb,
+    struct str text = { 0 };
+    event_text(cmd->text, &text);
+    lex_verb(str_text(&text), (struct span){ 0, (int)text.len }, verb,
              sizeof verb);
+    str_fini(&text);
     if (!cmd_find(verb) && !macro_find(l, verb))
         return args_fail(a, cmd, e, "unknown command '%.40s'", verb);
     return STATUS_OK;
@@ -226,15 +244,15 @@ static enum status exec_at(struct lab *l, const struct args *a,
         return STATUS_OK;
     }
     TRY(check_event(l, a, &epoch, e));
+    struct str text = { 0 };
+    event_text(args_text(a, "command"), &text);
     struct event_list *v = &l->events;
     v->event = xrealloc(v->event, (size_t)(v->n + 1) * sizeof *v->event);
-    v->event[v->n++] = (struct event){
-        .epoch = epoch,
-        .text = xstrdup(args_text(a, "command")),
-    };
+    v->event[v->n++] = (struct event){ .epoch = epoch,
+                                       .text = str_take(&text) };
     l->gen.settings++;
     out_printf(out, OUT_RESULT, "at epoch %s: %s", num_text(epoch).s,
-               args_text(a, "command"));
+               v->event[v->n - 1].text);
     answer_num(l, "epoch", epoch);
     return STATUS_OK;
 }

@@ -177,7 +177,7 @@ static bool blocked(struct lab *l, int point)
     if (!pt->q->fake || (pt->kind != POINT_OUT && pt->kind != POINT_WEIGHT) ||
         lab_fetch(l, pt->name, &f, &e))
         return false;
-    bool most = f.has_stats && f.st.count > 0 &&
+    bool most = f.q && f.st.count > 0 &&
                 (double)f.st.clipped > BLOCKED_SHARE * (double)f.st.count;
     fetched_fini(&f);
     return most;

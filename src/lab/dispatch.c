@@ -100,13 +100,20 @@ static enum status find_command(struct lab *l, const char *verb, bool prompt,
 
 /* ---- preconditions ---- */
 
-static enum status check_needs(struct lab *l, const struct cmd *c,
-                               struct err *e)
+static enum status check_idle(struct lab *l, const struct cmd *c,
+                              struct err *e)
 {
     if (c->flags & NEEDS_IDLE && l->goal.active)
         return err_set(e, STATUS_STATE,
                        "'%s' is not possible while '%s' runs: `stop` comes "
                        "first", c->name, l->goal.text);
+    return STATUS_OK;
+}
+
+/* After the arguments: a selector without a model is its own message. */
+static enum status check_needs(struct lab *l, const struct cmd *c,
+                               struct err *e)
+{
     if (c->flags & NEEDS_MODEL && !l->graph)
         return err_set(e, STATUS_STATE, "'%s' needs a model: `load model "
                                         "lenet5`, or a file", c->name);
@@ -211,9 +218,25 @@ static void report_chain(struct lab *l, const struct where *w)
     }
 }
 
-void dispatch_report(struct lab *l, const struct where *w, int fault,
-                     const struct err *e)
+/* Layers below write ", did you mean 'x'?"; a message of a command has it in
+ * brackets. */
+static struct err with_hint(const struct err *e)
 {
+    struct err r = *e;
+    char *hint = strstr(r.text, "did you mean '");
+    size_t n = strlen(r.text);
+    if (!hint || hint < r.text + 2 || hint[-1] != ' ' ||
+        !strchr(",;", hint[-2]) || r.text[n - 1] != '?')
+        return r;
+    snprintf(hint - 2, sizeof r.text - (size_t)(hint - 2 - r.text), " (%s)",
+             e->text + (hint - r.text));
+    return r;
+}
+
+void dispatch_report(struct lab *l, const struct where *w, int fault,
+                     const struct err *reported)
+{
+    struct err text = with_hint(reported), *e = &text;
     int at = w->span.begin + fault, line = w->line, column = 1;
     for (int i = 0; i < at; i++) {
         bool follows = (w->text[i] & 0xc0) == 0x80;
@@ -358,10 +381,11 @@ static enum status run_command(struct run *r)
     struct lab *l = r->lab;
     struct before before;
     struct str result = { 0 };
-    TRY(check_needs(l, r->cmd, r->err));
+    TRY(check_idle(l, r->cmd, r->err));
     TRY(args_parse(l, r->cmd, r->text, &r->args, r->err));
     if (l->opts.check_only && !(r->cmd->flags & CMD_CHECKED))
         return STATUS_OK;
+    TRY(check_needs(l, r->cmd, r->err));
     run_echo(r);
     stream_command(r);
     TRY(before_take(r, &before));
@@ -505,6 +529,8 @@ enum status result_table(struct lab *l, const struct args *a,
     if (a->redirect) {
         s = table_write(t, a->redirect, a->append, e);
         *a->redirect_done = true;
+        if (s)
+            *a->fault = a->line.redirect_at;
     } else {
         table_show(t, out);
     }

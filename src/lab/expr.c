@@ -217,7 +217,7 @@ static enum status call_tensor(struct parser *p, const struct expr_fn *f,
         p->fault = arg[0].at;
         return s;
     }
-    if (f->quant && !t.has_stats) {
+    if (f->quant && !t.q) {
         p->fault = arg[0].at;
         s = err_set(p->err, STATUS_STATE,
                     "%s has no quantizer with a range", arg[0].name);
@@ -346,39 +346,41 @@ static enum status parse_atom(struct parser *p, struct value *out)
     return look_up(p, name, begin, out);
 }
 
-static enum status parse_unary(struct parser *p, struct value *out)
-{
-    skip(p);
-    int at = p->at;
-    if (p->text[at] != '-')
-        return parse_atom(p, out);
-    if (++p->depth > DEPTH_MAX)
-        return fail(p, at, "the expression is nested too deeply");
-    p->at++;
-    TRY(parse_unary(p, out));
-    p->depth--;
-    TRY(want_number(p, out, at));
-    out->num = -out->num;
-    return STATUS_OK;
-}
+static enum status parse_unary(struct parser *p, struct value *out);
 
+/* -2^2 is -(2^2), and 2^-1 is a half. */
 static enum status parse_power(struct parser *p, struct value *out)
 {
     skip(p);
     int at = p->at;
-    TRY(parse_unary(p, out));
+    TRY(parse_atom(p, out));
     skip(p);
     if (p->text[p->at] != '^')
         return STATUS_OK;
     TRY(want_number(p, out, at));
-    if (++p->depth > DEPTH_MAX)
-        return fail(p, at, "the expression is nested too deeply");
     struct value right;
     int right_at = ++p->at;
-    TRY(parse_power(p, &right));
-    p->depth--;
+    TRY(parse_unary(p, &right));
     TRY(want_number(p, &right, right_at));
     out->num = pow(out->num, right.num);
+    return STATUS_OK;
+}
+
+static enum status parse_unary(struct parser *p, struct value *out)
+{
+    skip(p);
+    int at = p->at;
+    if (++p->depth > DEPTH_MAX)
+        return fail(p, at, "the expression is nested too deeply");
+    if (p->text[at] == '-') {
+        p->at++;
+        TRY(parse_unary(p, out));
+        TRY(want_number(p, out, at));
+        out->num = -out->num;
+    } else {
+        TRY(parse_power(p, out));
+    }
+    p->depth--;
     return STATUS_OK;
 }
 
@@ -411,7 +413,7 @@ static enum status parse_chain(struct parser *p, const char *ops,
 
 static enum status parse_term(struct parser *p, struct value *out)
 {
-    return parse_chain(p, "*/", parse_power, out);
+    return parse_chain(p, "*/", parse_unary, out);
 }
 
 static enum status parse_sum(struct parser *p, struct value *out)

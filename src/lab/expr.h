@@ -3,8 +3,8 @@
  *
  *   or   := and { "||" and }          cmp := sum [ ("==" | ...) sum ]
  *   and  := not { "&&" not }          sum := term { ("+" | "-") term }
- *   not  := "!" not | cmp             term := power { ("*" | "/") power }
- *   power := unary [ "^" power ]      unary := "-" unary | atom
+ *   not  := "!" not | cmp             term := unary { ("*" | "/") unary }
+ *   unary := "-" unary | power        power := atom [ "^" unary ]
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef LAB_EXPR_H

@@ -136,14 +136,15 @@ enum status goal_set(struct lab *l, const struct goal_spec *spec,
 bool goal_resume(struct lab *l)
 {
     struct goal *g = &l->goal;
-    if (g->active || !g->text || !l->trainer)
+    if (g->active || !g->interrupted || !l->trainer)
         return false;
     int64_t now = trainer_steps(l->trainer);
-    if (now < g->begin || now >= g->end || g->failure.status)
+    if (now < g->begin || now >= g->end)
         return false;
     if (set_rate(l, g->lr, NULL))
         return false;
     g->active = true;
+    g->interrupted = false;
     g->begin = now;
     g->recorded = now;
     g->epochs = 0;                       /* the schedule's goal goes on */
@@ -189,6 +190,7 @@ void goal_finish(struct lab *l, enum status why)
         return;
     record_steps(l, why == STATUS_STOPPED ? "stopped" : NULL);
     g->active = false;
+    g->interrupted = why == STATUS_STOPPED || why == STATUS_LIMIT;
     set_rate(l, (double)NAN, NULL);      /* `lr=` was for this goal only */
     answer_goal(l);
     if (why == STATUS_OK || why == STATUS_STOPPED)

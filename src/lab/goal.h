@@ -18,6 +18,7 @@ struct goal {
     double started;
     int64_t recorded;         /* steps that are in the record already */
     bool goal_recorded;
+    bool interrupted;         /* `continue` can take it up again */
     struct err failure;       /* why it ended, when it failed */
 };
 

@@ -60,13 +60,11 @@ static void fill_counts(const struct fetched *f, struct hist_view *v)
     gsl_histogram_free(h);
 }
 
-static void fill_quantizer(struct lab *l, const struct fetched *f,
-                           struct hist_view *v)
+static void fill_quantizer(const struct fetched *f, struct hist_view *v)
 {
-    const struct quantizer *q = f->point >= 0 ? l->graph->point[f->point].q
-                                              : NULL;
+    const struct quantizer *q = f->q;
     struct affine a;
-    if (!q || !f->has_stats)
+    if (!q)
         return;
     v->sqnr = f->st.sqnr_db;
     v->mse = f->st.mse;
@@ -123,7 +121,7 @@ enum status lab_hist(struct lab *l, int node, enum hist_what what, int bins,
         return s == STATUS_NOTFOUND ? STATUS_STATE : s;
     out->bins = bins;
     find_bounds(&f, &out->lo, &out->hi);
-    fill_quantizer(l, &f, out);
+    fill_quantizer(&f, out);
     if (what == HIST_ERROR || what == HIST_GRADIENT) {
         double m = fmax(fabs(out->lo), fabs(out->hi));
         out->lo = -m;

@@ -47,18 +47,39 @@ static struct qview weight_view(const struct graph *g, int point)
     return quantizer_view(g->point[point].q, &shape, axis);
 }
 
+struct quantizer *layer_weight_quantizer(const struct lab *l, int point,
+                                         const real *x)
+{
+    const struct quantizer *q = l->graph->point[point].q;
+    struct quantizer *now = NULL;
+    if (!q || quantizer_new(&q->spec, q->channels, &now, NULL))
+        return NULL;
+    bool keep = q->ready && !q->stale && q->n_state == now->n_state;
+    if (keep) {
+        memcpy(now->state, q->state, (size_t)q->n_state * sizeof *q->state);
+        now->ready = true;
+    } else if (quantizer_observe(now, x, weight_view(l->graph, point),
+                                 NULL) || !now->ready) {
+        quantizer_free(now);
+        return NULL;
+    }
+    now->observe = false;
+    return now;
+}
+
 bool layer_weight_stats(struct lab *l, int point, struct qstats *out)
 {
     const struct point *pt = &l->graph->point[point];
-    bool own = pt->q && pt->q->spec.kind->flags & QK_OWN_SCALE;
-    if (!pt->q || pt->kind != POINT_WEIGHT || (!pt->q->ready && !own))
+    if (!pt->q || pt->kind != POINT_WEIGHT)
         return false;
     real *x = layer_weight_values(l, pt->node);
-    if (!x)
-        return false;
-    quantizer_stats(pt->q, x, weight_view(l->graph, point), out);
+    struct quantizer *q = x ? layer_weight_quantizer(l, point, x) : NULL;
+    if (q)
+        quantizer_stats(q, x, weight_view(l->graph, point), out);
+    bool known = q != NULL;
+    quantizer_free(q);
     free(x);
-    return true;
+    return known;
 }
 
 /* ---- flips ---- */

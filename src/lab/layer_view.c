@@ -194,7 +194,9 @@ static void point_text(struct lab *l, int point, struct str *out)
     str_char(out, '\n');
     str_fini(&spec);
     if (!q->ready) {
-        str_add(out, "     not calibrated: no range yet\n");
+        str_add(out, pt->kind == POINT_WEIGHT
+                         ? "     range follows with the first pass\n"
+                         : "     not calibrated: no range yet\n");
         return;
     }
     str_add(out, "   ");
@@ -230,17 +232,20 @@ static void weight_text(struct lab *l, int node, struct str *out)
 static void worst_channel(struct lab *l, int node, struct str *out)
 {
     int point = layer_weight_point(l->graph, node);
-    const struct quantizer *q = point >= 0 ? l->graph->point[point].q : NULL;
-    if (!q || !q->ready || q->channels < 2 || q->spec.grain != GRAIN_CHANNEL)
+    const struct quantizer *set = point >= 0 ? l->graph->point[point].q
+                                             : NULL;
+    if (!set || set->channels < 2 || set->spec.grain != GRAIN_CHANNEL)
         return;
     const struct param *w = layer_weight(l->graph, node);
     real *x = layer_weight_values(l, node);
+    struct quantizer *q = layer_weight_quantizer(l, point, x);
+    if (!q) {
+        free(x);
+        return;
+    }
     real *y = xmalloc((size_t)w->count * sizeof *y);
-    struct quantizer copy = *q;
-    copy.fake = true;
-    copy.observe = false;
     struct qview v = { 1, q->channels, w->count / q->channels };
-    quantizer_forward(&copy, x, y, v, false);
+    quantizer_forward(q, x, y, v, false);
     int64_t worst = -1;
     double least = (double)INFINITY;
     for (int64_t c = 0; c < v.channels; c++) {
@@ -259,6 +264,7 @@ static void worst_channel(struct lab *l, int node, struct str *out)
     if (worst >= 0)
         str_printf(out, "worst channel %lld (sqnr %s dB)\n",
                    (long long)worst, num_text(least).s);
+    quantizer_free(q);
     free(x);
     free(y);
 }

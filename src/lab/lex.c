@@ -419,7 +419,11 @@ static void lex_raw(struct lexer *x, struct line *out)
     x->at = w.at;
     if (end == begin)
         return;
-    put_text(x, x->text + begin, (size_t)(end - begin));
+    /* A continuation becomes blanks, so that places stay what they are. */
+    for (int i = begin; i < end; i++) {
+        bool next = x->text[i] == '\\' && x->text[i + 1] == '\n';
+        put(x, next || x->text[i] == '\n' ? ' ' : x->text[i]);
+    }
     line_add(x, out, begin);
     out->word[out->n - 1].end = end;
     out->word[out->n - 1].value = 0;

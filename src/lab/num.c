@@ -20,7 +20,7 @@ struct num num_text(double v)
     if (isnan(v))                        /* never "-nan" */
         snprintf(n.s, sizeof n.s, "nan");
     else if (fabs(v) < 1e15 && v == floor(v))
-        snprintf(n.s, sizeof n.s, "%.0f", v);
+        snprintf(n.s, sizeof n.s, "%.0f", v == 0 ? 0 : v); /* no -0 */
     else
         snprintf(n.s, sizeof n.s, "%.4g", v);
     return with_point(n);

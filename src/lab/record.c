@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,8 +74,8 @@ static void write_line(struct lab *l, const char *text)
     fflush(l->record.qat);
 }
 
-/* Settings that differ from a fresh lab's: a replay without them would do
- * something else. */
+/* The seed, and settings that differ from a fresh lab's: a replay without
+ * them would do something else. */
 static void write_settings(struct lab *l)
 {
     struct lab_opts o = l->opts;
@@ -90,7 +91,8 @@ static void write_settings(struct lab *l)
             continue;
         setting_print(l, s, &now);
         setting_print(fresh, s, &def);
-        if (strcmp(str_text(&now), str_text(&def)) != 0)
+        bool seed = s->offset == offsetof(struct lab, train.seed) && !s->get;
+        if (seed || strcmp(str_text(&now), str_text(&def)) != 0)
             fprintf(l->record.qat, "set %s %s\n", s->name, str_text(&now));
         str_fini(&now);
         str_fini(&def);

@@ -518,30 +518,42 @@ static enum status parse_union(struct sel *p, unsigned *bits)
     return STATUS_OK;
 }
 
-enum status selection_parse(struct lab *l, const char *text,
-                            struct selection *out, int *fault, struct err *e)
+static enum status parse_text(struct lab *l, const char *text, bool optional,
+                              struct selection *out, int *fault,
+                              struct err *e)
 {
-    size_t len = strlen(text);
-    struct sel p = { .lab = l, .err = e };
-    p.optional = len > 1 && text[len - 1] == '?';
-    char *copy = xstrdup(text);
-    if (p.optional)
-        copy[len - 1] = '\0';
-    p.text = copy;
+    struct sel p = { .lab = l, .text = text, .optional = optional, .err = e };
     *out = (struct selection){ .n = l->graph->n_node };
     out->bits = xmalloc((size_t)(out->n + 1) * sizeof *out->bits);
     memset(out->bits, 0, (size_t)(out->n + 1) * sizeof *out->bits);
     out->text = xstrdup(text);
     enum status s = parse_union(&p, out->bits);
     skip(&p);
-    if (!s && copy[p.at])
+    if (!s && text[p.at])
         s = fail(&p, p.at, "this does not belong to the selector");
-    if (!s && !p.optional && selection_count(out) == 0)
-        s = no_match(&p, 0, copy);
+    if (!s && !optional && selection_count(out) == 0)
+        s = no_match(&p, 0, text);
     *fault = p.fault;
-    free(copy);
     if (s)
         selection_fini(out);
+    return s;
+}
+
+/* A last `?` allows no match; but where it matches as the wildcard that it
+ * also is, it is that: `fc?`. */
+enum status selection_parse(struct lab *l, const char *text,
+                            struct selection *out, int *fault, struct err *e)
+{
+    size_t len = strlen(text);
+    bool optional = len > 1 && text[len - 1] == '?';
+    if (!optional)
+        return parse_text(l, text, false, out, fault, e);
+    if (parse_text(l, text, false, out, fault, NULL) == STATUS_OK)
+        return STATUS_OK;
+    char *copy = xstrdup(text);
+    copy[len - 1] = '\0';
+    enum status s = parse_text(l, copy, true, out, fault, e);
+    free(copy);
     return s;
 }
 
@@ -655,7 +667,7 @@ int selection_points(const struct lab *l, const struct selection *s, int *out)
             /* An output belongs to the head of its group; naming any layer
              * of the group's tail names it, too. */
             if (pt->kind == POINT_OUT && bits && !mine)
-                mine = layer_out_point(g, i) == k;
+                mine = layer_out_point(g, g->node[i].head) == k;
             if (mine)
                 want |= bits;
         }
@@ -668,7 +680,7 @@ int selection_points(const struct lab *l, const struct selection *s, int *out)
 void names_print(const struct lab *l, const int *node, int n,
                  const char *what, struct str *out)
 {
-    str_printf(out, "%d %s%s:", n, what, n == 1 ? "" : "s");
+    str_printf(out, "%d %s%s%s", n, what, n == 1 ? "" : "s", n ? ":" : "");
     for (int i = 0; i < n && i < 5; i++) {
         str_char(out, ' ');
         str_add_clean(out, l->graph->node[node[i]].name);

@@ -233,26 +233,44 @@ static enum status load_line(struct lab *l, char *line, struct err *e)
     const struct setting *s = setting_find(line);
     if (!s || !(s->flags & SET_MODEL))
         return err_set(e, STATUS_FORMAT, "unknown setting '%.60s'", line);
+    struct str now = { 0 };
+    setting_print(l, s, &now);
+    bool same = strcmp(str_text(&now), value) == 0;
+    str_fini(&now);
+    if (same)
+        return STATUS_OK;
     TRY(type_table[s->type].set(l, s, value, e));
     return s->apply ? s->apply(l, e) : STATUS_OK;
 }
 
-enum status settings_load(struct lab *l, const char *text, struct err *e)
+static enum status load_lines(struct lab *l, const char *text, struct err *e)
 {
-    struct train_settings before = l->train;
-    size_t n = strlen(text) + 1;
     struct str copy = { 0 };
-    str_add_n(&copy, text, n - 1);
+    str_add(&copy, text);
     char *own = str_take(&copy), *rest = own;
     enum status st = STATUS_OK;
     for (char *line; !st && (line = strsep(&rest, "\n"));)
         if (*line)
             st = load_line(l, line, e);
+    free(own);
+    return st;
+}
+
+/* Choosing an optimiser or a schedule sets its numbers, too: the second pass
+ * puts those right that came before it. */
+enum status settings_load(struct lab *l, const char *text, struct err *e)
+{
+    struct train_settings before = l->train;
+    struct origin origin = l->origin;
+    enum status st = load_lines(l, text, e);
+    if (!st)
+        st = load_lines(l, text, e);
     if (!st && l->trainer)
         st = trainer_set(l->trainer, &l->train, e);
-    free(own);
     if (st)
         l->train = before;
+    l->origin.lr_set = origin.lr_set;
+    l->origin.optimizer_set = origin.optimizer_set;
     l->gen.settings++;
     return st;
 }

@@ -167,13 +167,13 @@ static enum status apply_threads(struct lab *l, struct err *e)
     return STATUS_OK;
 }
 
-/* A different seed takes effect in streams that are still to be made. */
+/* A different seed takes effect in streams that are still to be made: those
+ * of a run that has begun stay what they are. */
 static enum status apply_seed(struct lab *l, struct err *e)
 {
-    if (l->trainer && trainer_steps(l->trainer) > 0)
-        return err_set(e, STATUS_STATE, "training has begun: set train.seed "
-                                        "before, or load the model anew");
-    lab_drop_trainer(l);
+    (void)e;
+    if (l->trainer && trainer_steps(l->trainer) == 0)
+        lab_drop_trainer(l);
     return STATUS_OK;
 }
 
@@ -302,7 +302,8 @@ const struct setting setting_table[] = {
       .help = "third number of the schedule" },
     { .name = "train.seed", .type = SET_INT, .flags = SET_MODEL,
       .offset = AT(train.seed), .lo = 0, .hi = 9e15, .apply = apply_seed,
-      .help = "seed of initial weights, shuffling, augmentation, dropout" },
+      .help = "seed of initial weights, generated data, shuffling, dropout; "
+              "taken up by what is loaded next" },
     { .name = "train.shift", .type = SET_SHORT, .flags = MODEL,
       .offset = AT(train.augment.shift), .lo = 0, .hi = 64,
       .unit = "pixels", .help = "shift training images up to so far" },

@@ -171,8 +171,11 @@ bool lab_is_tensor(const struct lab *l, const char *name)
 
 void fetched_fini(struct fetched *f)
 {
+    if (f->is_weight)
+        quantizer_free(f->q);
     free(f->x);
     f->x = NULL;
+    f->q = NULL;
 }
 
 static void take_reals(struct fetched *f, const real *x)
@@ -207,9 +210,12 @@ static enum status fetch_weight(struct lab *l, int node, struct fetched *f,
     f->is_weight = true;
     f->point = layer_weight_point(l->graph, node);
     take_reals(f, x);
-    free(x);
     if (f->point >= 0)
-        f->has_stats = layer_weight_stats(l, f->point, &f->st);
+        f->q = layer_weight_quantizer(l, f->point, x);
+    if (f->q)
+        quantizer_stats(f->q, x, quantizer_view(f->q, &f->shape, 0), &f->st);
+    f->has_stats = f->q != NULL;
+    free(x);
     return STATUS_OK;
 }
 
@@ -249,6 +255,7 @@ static void activation_stats(struct lab *l, struct fetched *f)
     if (!q || (!q->ready && !own))
         return;
     quantizer_stats(q, f->x, quantizer_view(q, &f->shape, f->axis), &f->st);
+    f->q = q;
     f->has_stats = true;
 }
 
@@ -279,9 +286,9 @@ static enum status fetch_in(struct lab *l, int node, struct fetched *f,
 }
 
 /* w - q(w), or what the output's quantizer takes away. */
-static void subtract_quantized(struct lab *l, struct fetched *f)
+static void subtract_quantized(struct fetched *f)
 {
-    struct quantizer *q = l->graph->point[f->point].q;
+    struct quantizer *q = f->q;
     real *x = xmalloc((size_t)f->n * sizeof *x);
     real *y = xmalloc((size_t)f->n * sizeof *y);
     for (int64_t i = 0; i < f->n; i++)
@@ -306,10 +313,10 @@ static enum status fetch_err(struct lab *l, int node, struct fetched *f,
     int point = layer_weight_point(l->graph, node);
     bool weight = point >= 0 && l->graph->point[point].q;
     TRY(weight ? fetch_weight(l, node, f, e) : fetch_out(l, node, f, e));
-    if (!f->has_stats)
+    if (!f->q)
         return err_set(e, STATUS_STATE, "%s has no quantizer with a range",
                        l->graph->node[node].name);
-    subtract_quantized(l, f);
+    subtract_quantized(f);
     return STATUS_OK;
 }
 

@@ -11,8 +11,10 @@ struct fetched {
     struct shape shape;       /* activations: with the probe's batch */
     int axis;                 /* channel axis in it; -1: none */
     int point;                /* the quantizer's, -1: none */
+    struct quantizer *q;      /* with a range; a weight's own copy, see
+                                 layer_weight_quantizer; NULL: none */
     bool is_weight;
-    bool has_stats;           /* there is a quantizer with a range */
+    bool has_stats;           /* q is there, and st */
     struct qstats st;
 };
 
