@@ -252,8 +252,12 @@ static const char *option_name(const void *ctx, int i)
 
 static enum status unknown(const char *arg, struct err *e)
 {
+    struct str name = { 0 };
+    str_add_n(&name, arg + 1, strcspn(arg + 1, "="));
     const char *near = arg[1] == '-'
-        ? str_nearest(arg + 2, option_count, option_name, NULL) : NULL;
+        ? str_nearest(str_text(&name) + 1, option_count, option_name, NULL)
+        : NULL;
+    str_fini(&name);
     if (near)
         return err_set(e, STATUS_USAGE,
                        "unknown option '%s'; did you mean '--%s'?", arg,

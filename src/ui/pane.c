@@ -15,21 +15,47 @@ static void copy_layer(struct ui_layer *to, const struct layer_view *from)
     snprintf(to->type, sizeof to->type, "%s", from->type);
 }
 
+/* The first layer with weights. */
+static int first_layer(const struct layer_view *v, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (v[i].params > 0)
+            return i;
+    }
+    return 0;
+}
+
+/* In a model that is new here the cursor goes where there is something to
+ * see. */
+static int place_cursor(const struct ui_model *m, struct lab *l,
+                        const struct layer_view *v, int n)
+{
+    int row = -1, node = lab_cursor(l);
+    for (int i = 0; i < n; i++) {
+        if (v[i].node == node)
+            row = i;
+    }
+    bool other = n > 0 && (m->n != n || strcmp(m->layer[n - 1].name,
+                                               v[n - 1].name) != 0);
+    if (n > 0 && (row < 0 || (other && v[row].params == 0))) {
+        row = first_layer(v, n);
+        lab_set_cursor(l, v[row].node);
+    }
+    return row;
+}
+
 void ui_model_update(struct ui_model *m, struct lab *l)
 {
     int n = 0;
     const struct layer_view *v = lab_layer_views(l, &n);
+    m->cursor = place_cursor(m, l, v, n);
     if (n > 0)
         m->layer = xrealloc(m->layer, (size_t)n * sizeof *m->layer);
     m->n = n;
-    m->cursor = n > 0 ? 0 : -1;
-    int node = lab_cursor(l);
     for (int i = 0; i < n; i++) {
         copy_layer(&m->layer[i], &v[i]);
         m->layer[i].view.name = m->layer[i].name;
         m->layer[i].view.type = m->layer[i].type;
-        if (v[i].node == node)
-            m->cursor = i;
     }
     lab_status_view(l, &m->status);
     m->gen = lab_generation(l);

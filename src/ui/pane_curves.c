@@ -15,15 +15,24 @@ enum { LABEL_WIDTH = 5, MAX_EVENTS = 64 };
 static const struct metric {
     const char *name;         /* `focus curves NAME`, and in the frame */
     const char *title;
-    const char *series[2];    /* evaluation, training; NULL: none */
+    const char *series[2];    /* of epochs, of batches; NULL: none */
     bool fraction;
 } metrics[] = {
-    { "acc", "Accuracy", { "val_acc", "train_acc" }, true },
-    { "loss", "Loss", { "val_loss", "train_loss" }, false },
+    { "acc", "Accuracy", { "val_acc", "acc" }, true },
+    { "loss", "Loss", { "val_loss", "loss" }, false },
     { "lr", "Learning rate", { NULL, "lr" }, false },
     { "grad", "Gradient norm", { NULL, "grad_norm" }, false },
 };
-enum { METRICS = sizeof metrics / sizeof metrics[0] };
+enum { METRICS = sizeof metrics / sizeof metrics[0], LOSS = 1 };
+
+static int metric_named(const char *name)
+{
+    for (int i = 0; i < METRICS; i++) {
+        if (!strcmp(metrics[i].name, name))
+            return i;
+    }
+    return 0;
+}
 
 static const struct span {
     const char *name;
@@ -32,7 +41,7 @@ static const struct span {
 enum { SPANS = sizeof spans / sizeof spans[0] };
 
 struct copy {
-    double *x, *y;
+    double *x, *y, *smooth;
     int n, cap;
 };
 
@@ -43,6 +52,7 @@ struct event {
 
 struct curves_state {
     int metric, span;
+    bool chosen;              /* the metric, by a word */
     bool log;
     struct copy copy[2];      /* evaluation, training */
     int copied_metric;
@@ -68,12 +78,20 @@ static void copy_series(struct copy *c, struct lab *l, const char *name)
         c->cap = v.n + v.n / 2 + 64;
         c->x = xrealloc(c->x, (size_t)c->cap * sizeof *c->x);
         c->y = xrealloc(c->y, (size_t)c->cap * sizeof *c->y);
+        c->smooth = xrealloc(c->smooth, (size_t)c->cap * sizeof *c->smooth);
     }
     c->n = v.n;
     if (v.n > 0) {
         memcpy(c->x, v.x, (size_t)v.n * sizeof *c->x);
         memcpy(c->y, v.y, (size_t)v.n * sizeof *c->y);
+        chart_smooth((struct points){ c->x, c->y, c->n }, c->smooth);
     }
+}
+
+static void copy_metric(struct curves_state *s, struct lab *l)
+{
+    for (int i = 0; i < 2; i++)
+        copy_series(&s->copy[i], l, metrics[s->metric].series[i]);
 }
 
 static void copy_events(struct curves_state *s, struct lab *l)
@@ -97,8 +115,13 @@ static bool update(struct pane *p, const struct pane_env *env)
         s->gen.model == gen->model && s->gen.quant == gen->quant &&
         s->copied_metric == s->metric)
         return false;
-    for (int i = 0; i < 2; i++)
-        copy_series(&s->copy[i], env->lab, metrics[s->metric].series[i]);
+    copy_metric(s, env->lab);
+    if (!s->chosen && s->copy[0].n + s->copy[1].n == 0) {
+        s->metric = LOSS;     /* regression has no accuracy */
+        copy_metric(s, env->lab);
+        if (s->copy[0].n + s->copy[1].n == 0)
+            s->metric = metric_named(p->arg);
+    }
     copy_events(s, env->lab);
     s->copied_metric = s->metric;
     s->gen = *gen;
@@ -120,8 +143,8 @@ static void range_take(struct range *r, double v)
     r->hi = v > r->hi || isnan(r->hi) ? v : r->hi;
 }
 
-/* The y range looks at training through means of 1/50 of the points, so
- * that one odd batch does not flatten everything else. */
+/* The y range looks at training through its smooth line, so that one odd
+ * batch does not flatten everything else. */
 static struct range y_range(const struct curves_state *s, double x0)
 {
     struct range r = { (double)NAN, (double)NAN };
@@ -130,17 +153,9 @@ static struct range y_range(const struct curves_state *s, double x0)
         if (val->x[i] >= x0)
             range_take(&r, val->y[i]);
     }
-    int group = train->n / 50 + 1, n = 0;
-    double sum = 0;
     for (int i = 0; i < train->n; i++) {
-        if (train->x[i] < x0 || !isfinite(train->y[i]))
-            continue;
-        sum += train->y[i];
-        if (++n == group) {
-            range_take(&r, sum / n);
-            sum = 0;
-            n = 0;
-        }
+        if (train->x[i] >= x0)
+            range_take(&r, train->smooth[i]);
     }
     return r;
 }
@@ -210,13 +225,16 @@ static struct range x_range(const struct curves_state *s,
 
 /* ---- drawing ---- */
 
-static struct points points_from(const struct copy *c, double x0)
+static struct points points_from(const struct copy *c, const double *y,
+                                 double x0)
 {
     int first = 0;
     while (first < c->n && c->x[first] < x0)
         first++;
     first -= first > 0;
-    return (struct points){ c->x + first, c->y + first, c->n - first };
+    if (c->n == 0)
+        return (struct points){ NULL, NULL, 0 };
+    return (struct points){ c->x + first, y + first, c->n - first };
 }
 
 /* Three digits are enough beside an axis. */
@@ -276,15 +294,17 @@ static void draw_x_labels(const struct area *a, int row, int left,
         area_text(a, row, end, STYLE_DIM, unit);
 }
 
+/* On the axis, or above it where a number stands. */
 static void draw_events(const struct curves_state *s, const struct area *a,
                         const int at[2], const struct chart *c,
                         const struct look *look)
 {
     for (int i = 0; i < s->events; i++) {
         int col = chart_col(c, s->event[i].x) / 2;
-        if (s->event[i].x >= c->x0 && col >= 0 && col < c->raster.w)
-            area_char(a, at[0], at[1] + col, STYLE_MARK,
-                      look->glyphs->event);
+        if (s->event[i].x < c->x0 || col < 0 || col >= c->raster.w)
+            continue;
+        int row = area_blank(a, at[0], at[1] + col) ? at[0] : at[0] - 1;
+        area_char(a, row, at[1] + col, STYLE_MARK, look->glyphs->event);
     }
 }
 
@@ -328,13 +348,11 @@ static int draw_value_items(const struct curves_state *s,
         }
     }
     if (train->n) {
-        int k = train->n < 20 ? train->n : 20;
-        double sum = 0;
-        for (int i = 0; i < k; i++)
-            sum += train->y[train->n - 1 - i];
+        double last = m->series[0] ? train->smooth[train->n - 1]
+                                   : train->y[train->n - 1];
         snprintf(text, sizeof text, "%s %s",
                  m->series[0] ? "train" : m->name,
-                 value_text(number, m, sum / k));
+                 value_text(number, m, last));
         col = area_item(a, row, col, STYLE_TRAIN, text);
     }
     return col;
@@ -376,9 +394,11 @@ static void draw_plot(struct curves_state *s, const struct area *in,
     raster_init(&c.raster, in->w - left - 1, plot_rows);
     if (m->fraction && env->model->status.float_acc > 0)
         chart_level(&c, env->model->status.float_acc, STYLE_DIM);
-    chart_band(&c, points_from(&s->copy[1], x.lo), STYLE_BAND, STYLE_TRAIN);
-    chart_line(&c, points_from(&s->copy[0], x.lo), STYLE_VAL);
-    chart_markers(&c, points_from(&s->copy[0], x.lo), STYLE_VAL);
+    const struct copy *val = &s->copy[0], *train = &s->copy[1];
+    chart_band(&c, points_from(train, train->y, x.lo), STYLE_BAND);
+    chart_line(&c, points_from(train, train->smooth, x.lo), STYLE_TRAIN);
+    chart_line(&c, points_from(val, val->y, x.lo), STYLE_VAL);
+    chart_markers(&c, points_from(val, val->y, x.lo), STYLE_VAL);
     struct area plot = area_part(in, left, 0, c.raster.w, plot_rows);
     raster_draw(&c.raster, &plot, env->look);
     for (int i = 0; i < labels.n; i++)
@@ -428,6 +448,7 @@ static enum status next_metric(struct pane *p, const struct pane_env *env,
     (void)e;
     struct curves_state *s = p->state;
     s->metric = (s->metric + arg + METRICS) % METRICS;
+    s->chosen = true;
     return STATUS_OK;
 }
 
@@ -468,6 +489,7 @@ static enum status pick(struct pane *p, const struct pane_env *env,
     for (int i = 0; i < METRICS; i++) {
         if (!strcmp(metrics[i].name, words)) {
             s->metric = i;
+            s->chosen = true;
             return STATUS_OK;
         }
     }
@@ -478,10 +500,8 @@ static enum status pick(struct pane *p, const struct pane_env *env,
 static void init(struct pane *p)
 {
     struct curves_state *s = p->state;
-    for (int i = 0; i < METRICS; i++) {
-        if (!strcmp(metrics[i].name, p->arg))
-            s->metric = i;
-    }
+    s->metric = metric_named(p->arg);
+    s->chosen = p->arg[0] != 0;
 }
 
 static void fini(struct pane *p)
@@ -490,6 +510,7 @@ static void fini(struct pane *p)
     for (int i = 0; i < 2; i++) {
         free(s->copy[i].x);
         free(s->copy[i].y);
+        free(s->copy[i].smooth);
     }
 }
 

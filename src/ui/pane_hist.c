@@ -35,12 +35,25 @@ struct hist_state {
 
 /* ---- update ---- */
 
+/* One bin a column, but not more than the few weights of a small layer can
+ * fill: three times the root of their number. */
+static int bins_for(const struct hist_state *s, const struct ui_layer *l)
+{
+    int bins = s->columns < 8 ? 8 : s->columns;
+    double most = 3 * sqrt((double)l->view.params);
+    bool of_weights = whats[s->what].what == HIST_WEIGHT ||
+                      whats[s->what].what == HIST_ERROR;
+    if (of_weights && most >= 8 && most < bins)
+        bins = (int)most;
+    return bins;
+}
+
 static bool update(struct pane *p, const struct pane_env *env)
 {
     struct hist_state *s = p->state;
     const struct ui_layer *l = ui_model_cursor(env->model);
     int node = l ? l->view.node : -1;
-    int bins = s->columns < 8 ? 8 : s->columns;
+    int bins = l ? bins_for(s, l) : s->columns;
     bool other = !s->known || s->asked_what != s->what ||
                  s->asked_node != node || s->asked_bins != bins;
     bool moved = memcmp(&s->gen, &env->model->gen, sizeof s->gen) != 0;
@@ -142,11 +155,7 @@ static void draw_clip_line(const struct plot *p, double at,
     if (col < EDGE || col >= EDGE + p->bars)
         return;
     for (int row = 0; row < p->a.h; row++) {
-        const struct screen *s = p->a.screen;
-        const struct cell *c =
-            &s->cell[(size_t)(p->a.y + row) * (size_t)s->w +
-                     (size_t)(p->a.x + col)];
-        if (c->ch[0] == ' ')
+        if (area_blank(&p->a, row, col))
             area_char(&p->a, row, col, STYLE_CLIP, look->glyphs->clip);
     }
 }

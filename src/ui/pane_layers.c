@@ -8,11 +8,12 @@
 #include "base/arena.h"
 #include "ui/pane.h"
 
-enum { MAX_COLUMNS = 16, CELL_TEXT = 64, DETAIL_MIN_ROWS = 18 };
+enum { MAX_COLUMNS = 16, CELL_TEXT = 64, DETAIL_MIN_ROWS = 18,
+       INDENT = 5 };
 
 struct layers_state {
     int *row;                 /* layers that are shown, in their order */
-    int n, top, list_rows;
+    int n, top, list_rows, width;
     int sort;
     char filter[48];
     char **detail;            /* lines about the layer under the cursor */
@@ -127,7 +128,13 @@ static enum style cell_params(const struct layer_cell *c, char *out)
 static enum style cell_shape(const struct layer_cell *c, char *out)
 {
     struct str s = { 0 };
-    shape_add(&s, &c->layer->view.shape);
+    struct shape shape = c->layer->view.shape;
+    if (shape.rank > 1 && shape.dim[0] == 1) {        /* the batch */
+        shape.rank--;
+        memmove(shape.dim, shape.dim + 1,
+                (size_t)shape.rank * sizeof shape.dim[0]);
+    }
+    shape_add(&s, &shape);
     snprintf(out, CELL_TEXT, "%s", str_text(&s));
     str_fini(&s);
     return STYLE_DIM;
@@ -372,18 +379,45 @@ static void draw_layer(const struct area *a, int row, const struct grid *g,
     }
 }
 
+/* Rows of the detail, each line broken where the pane ends. */
+static int detail_height(const struct layers_state *s)
+{
+    int rows = 0;
+    for (int i = 0; i < s->details; i++)
+        rows += text_rows(s->detail[i], s->width - INDENT);
+    return rows;
+}
+
 /* Rows at the bottom that the detail takes. In a low pane the list goes
  * first; in a high one it scrolls in at least half of the rows. */
 static int detail_rows(const struct layers_state *s, int height)
 {
+    int want = detail_height(s);
     int list = s->n + 1;
     int room = height - list - 1;
-    if (room < s->details && height >= DETAIL_MIN_ROWS) {
+    if (room < want && height >= DETAIL_MIN_ROWS) {
         int least = height / 2 > 7 ? height / 2 : 7;
         room = height - (list < least ? list : least) - 1;
     }
-    int rows = room < s->details ? room : s->details;
+    int rows = room < want ? room : want;
     return rows < 2 ? 0 : rows;
+}
+
+/* Returns the row after the line; continued rows are indented. */
+static int draw_detail_line(const struct layers_state *s,
+                            const struct area *a, int row, int index)
+{
+    const char *text = s->detail[index];
+    enum style st = index ? STYLE_TEXT : STYLE_BOLD;
+    for (int part = 0;; part++) {
+        size_t n = text_row(text, s->width - INDENT);
+        char line[512];
+        snprintf(line, sizeof line, "%.*s", (int)n, text);
+        area_text(a, row++, part ? INDENT : 1, st, line);
+        if (!text[n])
+            return row;
+        text += n;
+    }
 }
 
 static const char *const legend[] = {
@@ -396,8 +430,8 @@ static void draw_detail(const struct layers_state *s, const struct area *a,
 {
     area_fill(a, top - 1, 1, a->w - 2, STYLE_BORDER, look->glyphs->rule);
     int row = top;
-    for (int i = 0; i < s->details && row < a->h; i++, row++)
-        area_text(a, row, 1, i ? STYLE_TEXT : STYLE_BOLD, s->detail[i]);
+    for (int i = 0; i < s->details && row < a->h; i++)
+        row = draw_detail_line(s, a, row, i);
     int spare = a->h - row;
     for (int i = 0; i < 2 && spare >= 3; i++)
         area_text(a, a->h - 2 + i, 1, STYLE_DIM, legend[i]);
@@ -433,6 +467,7 @@ static void draw(struct pane *p, const struct pane_env *env,
         pane_message(&in, "no model yet: load model lenet5");
         return;
     }
+    s->width = in.w > 2 * INDENT ? in.w - 1 : 2 * INDENT;
     int detail = detail_rows(s, in.h);
     s->list_rows = in.h - 1 - (detail ? detail + 1 : 0);
     scroll_to_cursor(s, cursor_position(s, env->model));

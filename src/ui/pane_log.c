@@ -39,34 +39,6 @@ static bool shown(const struct log_state *s, const struct log_line *line)
     return filter_table[s->filter].levels >> line->level & 1;
 }
 
-/* Bytes of the row of text that starts here: what fits, cut at a blank when
- * there is one in its second half. */
-static size_t row_bytes(const char *text, int columns)
-{
-    size_t n = text_fit(text, columns);
-    if (!text[n])
-        return n;
-    if (n == 0)
-        return (size_t)utf8_length((unsigned char)text[0]);
-    for (size_t cut = n; cut > n / 2; cut--) {
-        if (text[cut - 1] == ' ')
-            return cut;
-    }
-    return n;
-}
-
-static int count_rows(const char *text, int columns)
-{
-    int rows = 1;
-    for (;;) {
-        size_t n = row_bytes(text, columns);
-        if (!text[n])
-            return rows;
-        text += n;
-        rows++;
-    }
-}
-
 /* Draws the rows of a line that end above `bottom`; returns the first row
  * that they took (may be negative). */
 static int draw_line(const struct area *a, int bottom,
@@ -74,10 +46,10 @@ static int draw_line(const struct area *a, int bottom,
 {
     const struct level_row *level = &level_table[line->level];
     int columns = a->w - 4 > 4 ? a->w - 4 : 4;
-    int rows = count_rows(line->text, columns);
+    int rows = text_rows(line->text, columns);
     const char *text = line->text;
     for (int i = 0; i < rows; i++) {
-        size_t n = row_bytes(text, columns);
+        size_t n = text_row(text, columns);
         int row = bottom - rows + i;
         char part[1024];
         snprintf(part, sizeof part, "%.*s", (int)n, text);

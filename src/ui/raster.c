@@ -116,14 +116,13 @@ int chart_row(const struct chart *c, double y)
 /* What falls into one column of dots. */
 struct column {
     int col, n;
-    double lo, hi, sum, last;
+    double lo, hi, last;
 };
 
 static void column_take(struct column *k, double y)
 {
     k->lo = k->n && k->lo < y ? k->lo : y;
     k->hi = k->n && k->hi > y ? k->hi : y;
-    k->sum += y;
     k->last = y;
     k->n++;
 }
@@ -151,7 +150,7 @@ static void each_column(struct chart *c, struct points p,
 
 struct pen {
     enum style st;
-    bool down, mean;
+    bool down;
     int at[2];
 };
 
@@ -169,10 +168,6 @@ static void pen_to(struct chart *c, struct pen *pen, int col, double y)
 static void emit_line(struct chart *c, const struct column *k, void *ctx)
 {
     struct pen *pen = ctx;
-    if (pen->mean) {
-        pen_to(c, pen, k->col, k->sum / k->n);
-        return;
-    }
     if (k->n > 1) {
         pen_to(c, pen, k->col, k->lo);
         pen_to(c, pen, k->col, k->hi);
@@ -196,12 +191,32 @@ void chart_line(struct chart *c, struct points p, enum style st)
     each_column(c, p, emit_line, &pen);
 }
 
-void chart_band(struct chart *c, struct points p, enum style band,
-                enum style mean)
+void chart_band(struct chart *c, struct points p, enum style st)
 {
-    struct pen pen = { .st = mean, .mean = true };
-    each_column(c, p, emit_band, &band);
-    each_column(c, p, emit_line, &pen);
+    each_column(c, p, emit_band, &st);
+}
+
+void chart_smooth(struct points p, double *out)
+{
+    int reach = p.n / 50 > 4 ? p.n / 50 : 4;
+    reach = reach > p.n / 8 ? p.n / 8 : reach;
+    double sum = 0;
+    int count = 0, from = 0, to = 0;      /* the window is [from, to) */
+    for (int i = 0; i < p.n; i++) {
+        for (; to < p.n && to <= i + reach; to++) {
+            if (isfinite(p.y[to])) {
+                sum += p.y[to];
+                count++;
+            }
+        }
+        for (; from < i - reach; from++) {
+            if (isfinite(p.y[from])) {
+                sum -= p.y[from];
+                count--;
+            }
+        }
+        out[i] = count ? sum / count : (double)NAN;
+    }
 }
 
 void chart_markers(struct chart *c, struct points p, enum style st)

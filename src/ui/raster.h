@@ -38,13 +38,16 @@ struct points {
 /* Points joined by lines; several in one column keep their least and
  * greatest, so no spike is lost. */
 void chart_line(struct chart *c, struct points p, enum style st);
-/* A sparse band from least to greatest a column, with a line of the mean. */
-void chart_band(struct chart *c, struct points p, enum style band,
-                enum style mean);
+/* A sparse band from least to greatest of each column. */
+void chart_band(struct chart *c, struct points p, enum style st);
 /* A small square on every point, when they are few. */
 void chart_markers(struct chart *c, struct points p, enum style st);
 /* A dashed level. */
 void chart_level(struct chart *c, double y, enum style st);
+
+/* Means over a window of some points to either side, as many at the ends as
+ * there are; out has p.n numbers. Points that are not finite do not count. */
+void chart_smooth(struct points p, double *out);
 
 /* The next number of 1, 2, 5 times a power of ten that is >= v (v > 0). */
 double chart_nice_step(double v);

@@ -162,6 +162,13 @@ void area_fill(const struct area *a, int row, int col, int n, enum style st,
         area_char(a, row, col + i, st, c);
 }
 
+bool area_blank(const struct area *a, int row, int col)
+{
+    if (row < 0 || row >= a->h || col < 0 || col >= a->w)
+        return false;
+    return cell_at(a->screen, a->x + col, a->y + row)->ch[0] == ' ';
+}
+
 void area_reverse(const struct area *a, int row)
 {
     if (row < 0 || row >= a->h)

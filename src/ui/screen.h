@@ -54,6 +54,7 @@ void area_char(const struct area *a, int row, int col, enum style st,
                uint32_t c);
 void area_fill(const struct area *a, int row, int col, int n, enum style st,
                uint32_t c);
+bool area_blank(const struct area *a, int row, int col);
 void area_reverse(const struct area *a, int row);
 
 /* A box around the area with a title in its top edge; the inside is

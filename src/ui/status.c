@@ -42,7 +42,7 @@ static enum style part_epoch(const struct ui_model *m, char *out)
     double done = floor(s->epoch * 100 + 1e-6) / 100;
     if (m->training && s->goal_epoch > 0)
         snprintf(out, PART_TEXT, "ep %s/%s", text_number(a, done),
-                 text_number(b, s->goal_epoch));
+                 text_number(b, round(s->goal_epoch * 100) / 100));
     else
         snprintf(out, PART_TEXT, "ep %s", text_number(a, done));
     return STYLE_TEXT;

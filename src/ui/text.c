@@ -6,6 +6,35 @@
 #include <stdio.h>
 #include <string.h>
 
+size_t text_row(const char *s, int columns)
+{
+    size_t n = text_fit(s, columns);
+    if (!s[n])
+        return n;
+    if (n == 0) {             /* not even one fits: it goes alone */
+        struct unit u;
+        unit_at(s, strlen(s), &u);
+        return (size_t)u.bytes;
+    }
+    for (size_t cut = n; cut > n / 2; cut--) {
+        if (s[cut - 1] == ' ')
+            return cut;
+    }
+    return n;
+}
+
+int text_rows(const char *s, int columns)
+{
+    int rows = 1;
+    for (;;) {
+        size_t n = text_row(s, columns);
+        if (!s[n])
+            return rows;
+        s += n;
+        rows++;
+    }
+}
+
 /* True when v was written because it is not finite. */
 static bool put_special(char out[NUMBER_TEXT], double v)
 {

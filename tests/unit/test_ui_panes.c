@@ -100,8 +100,8 @@ void lab_select(struct lab *l, int node, bool on)
     l->gen.selection++;
 }
 
-static const char *const series_names[] = { "val_acc", "train_acc",
-                                            "val_loss", "train_loss" };
+static const char *const series_names[] = { "val_acc", "acc",
+                                            "val_loss", "loss" };
 
 int lab_series_find(const struct lab *l, const char *name)
 {

@@ -327,11 +327,31 @@ static void values_that_are_not_finite_leave_a_gap(void **state)
     struct chart c = { .x1 = 2, .y1 = 1 };
     raster_init(&c.raster, 4, 2);
     chart_line(&c, (struct points){ x, y, 3 }, STYLE_VAL);
-    chart_band(&c, (struct points){ x, y, 3 }, STYLE_BAND, STYLE_TRAIN);
+    chart_band(&c, (struct points){ x, y, 3 }, STYLE_BAND);
     chart_markers(&c, (struct points){ x, y, 3 }, STYLE_VAL);
     for (int i = 0; i < 8; i++)
         assert_int_equal(c.raster.dots[i], 0);
     raster_fini(&c.raster);
+}
+
+static void smoothing_takes_means_of_neighbours(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    double x[N], y[N], out[N];
+    for (int i = 0; i < N; i++) {
+        x[i] = i;
+        y[i] = 3 + 2 * i;     /* a line stays a line away from its ends */
+    }
+    chart_smooth((struct points){ x, y, N }, out);
+    for (int i = 4; i < N - 4; i++)
+        assert_true(fabs(out[i] - y[i]) < 1e-12);
+    assert_true(fabs(out[0] - (3 + 2 * 2)) < 1e-12);      /* of 0 .. 4 */
+    y[20] = NAN;
+    chart_smooth((struct points){ x, y, N }, out);
+    assert_true(fabs(out[20] - 43) < 1e-12);
+    chart_smooth((struct points){ x, y, 3 }, out);        /* few: as is */
+    assert_true(out[1] == y[1]);
 }
 
 static void a_logarithmic_axis_spaces_powers_evenly(void **state)
@@ -356,8 +376,7 @@ static void charts_draw_at_every_size(void **state)
             struct chart c = { .x1 = 3, .y1 = 3 };
             raster_init(&c.raster, w, h);
             chart_line(&c, (struct points){ x, y, 4 }, STYLE_VAL);
-            chart_band(&c, (struct points){ x, y, 4 }, STYLE_BAND,
-                       STYLE_TRAIN);
+            chart_band(&c, (struct points){ x, y, 4 }, STYLE_BAND);
             chart_level(&c, 1, STYLE_DIM);
             raster_fini(&c.raster);
         }
@@ -461,6 +480,7 @@ int main(void)
         cmocka_unit_test(dots_outside_are_dropped),
         cmocka_unit_test(a_spike_between_columns_survives),
         cmocka_unit_test(values_that_are_not_finite_leave_a_gap),
+        cmocka_unit_test(smoothing_takes_means_of_neighbours),
         cmocka_unit_test(a_logarithmic_axis_spaces_powers_evenly),
         cmocka_unit_test(charts_draw_at_every_size),
         cmocka_unit_test(steps_are_one_two_or_five),
