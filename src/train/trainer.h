@@ -140,6 +140,11 @@ enum status eval_run(const struct eval_opts *o, struct metrics *out,
 /* Observers see `batches` training batches, in order of the split. */
 enum status calibrate_run(const struct eval_opts *o, int64_t batches,
                           struct err *e);
+/* Batch norm's running statistics become the mean of the batch statistics of
+ * `batches` training batches, in the given mode; o->settings is needed.
+ * Nothing else moves; on error, and when stopped, nothing has changed. */
+enum status reestimate_run(const struct eval_opts *o, int64_t batches,
+                           struct err *e);
 /* One forward pass over given rows x (n, ...), logical layout; out gets
  * (n, outputs). */
 enum status infer_run(const struct eval_opts *o, const float *x, int64_t n,

@@ -212,6 +212,45 @@ static void an_epoch_visits_every_sample_and_counts_on(void **state)
     free_net(g);
 }
 
+/* The mean of the statistics of four batches, computed here from the data;
+ * observers and weights stay. */
+static void batch_norm_is_estimated_anew(void **state)
+{
+    (void)state;
+    struct graph *g = net("model net loss=ce\nx input 16\n"
+                          "b batch_norm\nd dense out=5\n");
+    struct train_settings s = settings();
+    struct batcher walk;
+    float x[50 * 16];
+    int32_t y[50];
+    double mean = 0, var = 0;
+    assert_int_equal(batcher_init(&walk, jets, SPLIT_TRAIN, 50, NULL), 0);
+    for (int b = 0; b < 4; b++) {
+        double sum = 0, square = 0;
+        assert_int_equal(batcher_next(&walk, x, y, NULL, NULL), 50);
+        for (int i = 0; i < 50; i++) {
+            sum += (double)x[i * 16 + 3];
+            square += (double)x[i * 16 + 3] * (double)x[i * 16 + 3];
+        }
+        mean += sum / 50 / 4;
+        var += (square - sum * sum / 50) / 49 / 4;
+    }
+    batcher_fini(&walk);
+    struct param *m = &g->param[graph_param_find(g, "b.running_mean")];
+    struct param *v = &g->param[graph_param_find(g, "b.running_var")];
+    struct param *w = &g->param[graph_param_find(g, "d.weight")];
+    float weight = w->value[7];
+    m->value[3] = 12;         /* whatever was there does not count */
+    s.backend = back_end->impl;
+    struct eval_opts o = { .graph = g, .data = jets, .split = SPLIT_TRAIN,
+                           .mode = MODE_FLOAT, .batch = 50, .settings = &s };
+    assert_int_equal(reestimate_run(&o, 4, NULL), STATUS_OK);
+    assert_near(m->value[3], mean, 0, 1e-5);
+    assert_near(v->value[3], var, 1e-5, 1e-6);
+    assert_true(w->value[7] == weight);
+    free_net(g);
+}
+
 /* As recipes that train "8 epochs of 20 batches" count. */
 static void an_epoch_can_be_some_batches(void **state)
 {
@@ -829,6 +868,7 @@ int main(void)
         cmocka_unit_test(training_lowers_the_loss_and_learns),
         cmocka_unit_test(an_epoch_visits_every_sample_and_counts_on),
         cmocka_unit_test(an_epoch_can_be_some_batches),
+        cmocka_unit_test(batch_norm_is_estimated_anew),
         cmocka_unit_test(one_sample_left_over_is_passed_by),
         cmocka_unit_test(a_batch_larger_than_the_data_is_cut),
         cmocka_unit_test(a_stopped_batch_leaves_no_trace),
