@@ -15,6 +15,31 @@ static int count_observing(const struct lab *l)
     return n;
 }
 
+static bool has_live_bn(const struct graph *g)
+{
+    for (int i = 0; i < g->n_node; i++)
+        if ((g->node[i].op->flags & OP_BATCH_NORM) && !g->node[i].bn_folded)
+            return true;
+    return false;
+}
+
+static enum status calibrate_bn(struct lab *l, const struct args *a,
+                                const struct eval_opts *o, double n,
+                                struct out *out, struct err *e)
+{
+    if (!has_live_bn(l->graph))
+        return args_fail(a, args_find(a, "what"), e,
+                         "model %s has no batch norm that is not folded",
+                         l->graph->name);
+    lab_changed_quant(l);
+    TRY(reestimate_run(o, (int64_t)n, e));
+    out_printf(out, OUT_RESULT,
+               "batch norm's statistics from %s batches of %lld",
+               num_text(n).s, (long long)l->train.batch);
+    answer_num(l, "batches", n);
+    return STATUS_OK;
+}
+
 static enum status exec_calibrate(struct lab *l, const struct args *a,
                                   struct out *out, struct err *e)
 {
@@ -33,6 +58,13 @@ static enum status exec_calibrate(struct lab *l, const struct args *a,
         return args_fail(a, args_find(a, "n"), e,
                          "calibrate takes at least 1 batch, not %s",
                          num_text(n).s);
+    if (args_has(a, "what")) {
+        o.mode = lab_mode(l);
+        return calibrate_bn(l, a, &o, n, out, e);
+    }
+    if (!lab_any_quant(l))
+        return args_fail(a, NULL, e, "no quantizer is set: `bits * w8a8` "
+                                     "or `qconfig fbgemm` sets some");
     int points = count_observing(l);
     if (points == 0)
         return args_fail(a, NULL, e, "every observer is off; `enable "
@@ -116,6 +148,8 @@ static enum status exec_fold(struct lab *l, const struct args *a,
 }
 
 static const struct arg_row calibrate_args[] = {
+    { .name = "what", .kind = ARG_CHOICE, .choices = "bn",
+      .help = "batch norm's running statistics instead of ranges" },
     { .name = "n", .kind = ARG_INT, .help = "batches; 10" },
     { .name = "unit", .kind = ARG_CHOICE, .choices = "batches",
       .help = "" },
@@ -127,9 +161,12 @@ const struct cmd cmd_calibrate = {
     .help = "show training batches to the observers",
     .detail = "A forward pass without fake-quantization and without "
               "training: observers that are on see the values and set the "
-              "ranges. Weights, statistics and streams do not move.",
+              "ranges. Weights, statistics and streams do not move.\n\n"
+              "`calibrate bn 20 batches` makes batch norm's running "
+              "statistics anew, as the mean over batches, in the mode that "
+              "`eval` uses; observers and weights do not move.",
     .arg = calibrate_args,
-    .flags = NEEDS_MODEL | NEEDS_DATA | NEEDS_QUANT | CMD_CHANGES,
+    .flags = NEEDS_MODEL | NEEDS_DATA | CMD_CHANGES | CMD_WEIGHTS,
     .example_setup = "load model jet; load data jets n=300; bits * w8a8",
     .example = "calibrate 2 batches", .exec = exec_calibrate,
 };
