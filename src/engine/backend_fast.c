@@ -8,11 +8,9 @@
 #include "engine/fast.h"
 #include "engine/onednn.h"
 
-struct dnn *plan_dnn(struct plan *p, struct err *e)
+enum status plan_dnn(struct plan *p, struct err *e)
 {
-    if (!p->dnn && dnn_new(&p->dnn, e))
-        return NULL;
-    return p->dnn;
+    return p->dnn ? STATUS_OK : dnn_new(&p->dnn, e);
 }
 
 static const struct maker *const makers[] = {

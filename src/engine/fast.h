@@ -7,8 +7,8 @@
 
 struct dnn;
 
-/* The plan's oneDNN engine, made when first asked; NULL: failed. */
-struct dnn *plan_dnn(struct plan *p, struct err *e);
+/* Makes the plan's oneDNN engine when first asked. */
+enum status plan_dnn(struct plan *p, struct err *e);
 
 extern const struct maker maker_conv, maker_dense, maker_norm, maker_act,
     maker_add, maker_pool, maker_alias, maker_concat;

@@ -5,8 +5,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/fast.h"
 
-#include <math.h>
-
 #include "engine/onednn.h"
 
 struct conv_step {
@@ -191,17 +189,12 @@ static enum status conv_forward_unit(struct plan *p, struct unit *u,
     struct conv_unit *c = unit_new(p, u);
     if (!c)
         return err_memory(e, "plan");
-    if (!plan_dnn(p, e))
-        return STATUS_FAIL;
+    TRY(plan_dnn(p, e));
     struct tail *t = c->tail;
-    bool absorb = tail_absorb(t);
     const struct dnn_conv_spec spec = {
         .geom = c->geom,
         .dir = DNN_FORWARD,
-        .bias = absorb && t->bias >= 0,
-        .clamp = absorb && (t->lo > -INFINITY || t->hi < INFINITY),
-        .lo = t->lo,
-        .hi = t->hi,
+        .bias = tail_give_bias(t),
     };
     TRY(dnn_conv_new(p->dnn, &spec, &c->forward, e));
     int w = p->value[node].params.value[0];

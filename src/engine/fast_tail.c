@@ -182,7 +182,7 @@ void tail_map(const struct plan *p, const struct tail *t,
         .x = plan_floats(p, t->src),
         .x2 = plan_floats(p, t->src2),
         .a = t->bn >= 0 ? tail_wide(p, t, WIDE_A) : NULL,
-        .b = tail_wide(p, t, WIDE_B),
+        .b = t->has_bias ? NULL : tail_wide(p, t, WIDE_B),
         .lo = t->lo,
         .hi = t->hi,
     };
@@ -321,7 +321,7 @@ static enum status map_run(struct plan *p, struct step *s, struct err *e)
     bool batch = tail_uses_batch(p, t);
     if (t->bn >= 0 && !batch)
         set_running(p, t);
-    else if (t->bn < 0 && t->bias >= 0)
+    else if (t->bn < 0 && t->bias >= 0 && !t->has_bias)
         set_bias(p, t);
     if (t->q) {
         if (!batch && quant_observes(p, t->q))
@@ -355,14 +355,14 @@ static const struct step_kind map_kind = {
 /* Nothing is left to do. */
 static bool is_plain(const struct tail *t)
 {
-    return t->bn < 0 && t->bias < 0 && !t->q && t->src2 < 0 &&
+    return t->bn < 0 && (t->bias < 0 || t->has_bias) && !t->q && t->src2 < 0 &&
            !(t->lo > -INFINITY) && !(t->hi < INFINITY);
 }
 
-bool tail_absorb(struct tail *t)
+bool tail_give_bias(struct tail *t)
 {
-    t->absorbed = t->bn < 0 && !t->q && t->src2 < 0 && t->dst == t->src;
-    return t->absorbed;
+    t->has_bias = t->bn < 0 && t->bias >= 0;
+    return t->has_bias;
 }
 
 static void find_bias(struct plan *p, struct tail *t)
@@ -432,8 +432,8 @@ static void make_output(struct plan *p, struct tail *t)
 {
     int last = t->unit->node[t->unit->n - 1];
     struct value *v = &p->value[last];
-    bool in_place = !p->opts.keep_values && t->bn < 0 && t->src2 < 0 &&
-                    !t->borrowed;
+    bool in_place = !p->opts.keep_values && t->src2 < 0 && !t->borrowed &&
+                    (t->bn < 0 || !p->opts.train);
     if (v->q && is_common(v->q)) {
         t->q = v->q;
         t->point = v->point;
@@ -507,7 +507,7 @@ enum status tail_forward(struct plan *p, struct tail *t, struct err *e)
 {
     if (tail_uses_batch(p, t) && !tail_step(p, &stats_kind, t))
         return err_memory(e, "plan");
-    if (t->absorbed || (is_plain(t) && t->dst == t->src))
+    if (is_plain(t) && t->dst == t->src)
         return quant_out_forward(p, t->unit->node[t->unit->n - 1], e);
     struct step *s = tail_step(p, &map_kind, t);
     if (!s)

@@ -31,7 +31,7 @@ struct tail {
     int mask;                 /* buffer of bytes, -1 */
     int part[SHEET_PARTS], n_part;     /* of the gradient that comes in */
     int dx;                   /* gradient of src */
-    bool absorbed;            /* the product does it all: src is dst */
+    bool has_bias;            /* src has the bias in it already */
 };
 
 struct tail_spec {
@@ -47,9 +47,8 @@ bool tail_has_clamp(const struct op *op);
 /* Makes the value of the unit's last node. NULL: out of memory. */
 struct tail *tail_new(struct plan *p, const struct unit *u,
                       const struct tail_spec *spec);
-/* Bias and clamp alone, in place: the product may do them while it writes;
- * when true, it must. */
-bool tail_absorb(struct tail *t);
+/* The product may add the bias while it writes; when true, it must. */
+bool tail_give_bias(struct tail *t);
 enum status tail_forward(struct plan *p, struct tail *t, struct err *e);
 /* Afterwards t->dx is the gradient of src, and of src2; -1: there is none to
  * compute, the parts are it. */

@@ -6,7 +6,6 @@
 #include "engine/onednn.h"
 
 #include <dnnl.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -216,20 +215,6 @@ static dnnl_status_t conv_desc_make(struct dnn_conv *c,
 }
 #endif
 
-static dnnl_status_t post_clamp(dnnl_post_ops_t ops,
-                                const struct dnn_conv_spec *s)
-{
-    bool relu = s->lo == 0.0f && !(s->hi < INFINITY);
-    dnnl_alg_kind_t kind = relu ? dnnl_eltwise_relu : dnnl_eltwise_clip;
-    float alpha = relu ? 0.0f : s->lo;
-    float beta = relu ? 0.0f : s->hi;
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_eltwise(ops, kind, alpha, beta);
-#else
-    return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, alpha, beta);
-#endif
-}
-
 static dnnl_status_t reorder_desc_make(prim_desc_t *out, const_desc_t from,
                                        const_desc_t to, dnnl_engine_t engine,
                                        const_dnnl_primitive_attr_t attr)
@@ -240,22 +225,13 @@ static dnnl_status_t reorder_desc_make(prim_desc_t *out, const_desc_t from,
 
 /* ---- convolution ---- */
 
-static enum status attr_make(const struct dnn_conv_spec *s,
-                             dnnl_primitive_attr_t *attr, struct err *e)
+/* No post-operations: oneDNN's relu turns a NaN into 0. */
+static enum status attr_make(dnnl_primitive_attr_t *attr, struct err *e)
 {
     DNN_TRY(dnnl_primitive_attr_create(attr), "attributes");
     DNN_TRY(dnnl_primitive_attr_set_scratchpad_mode(
                 *attr, dnnl_scratchpad_mode_user),
             "attributes");
-    if (!s || !s->clamp)
-        return STATUS_OK;
-    dnnl_post_ops_t ops = NULL;
-    DNN_TRY(dnnl_post_ops_create(&ops), "attributes");
-    dnnl_status_t st = post_clamp(ops, s);
-    if (st == dnnl_success)
-        st = dnnl_primitive_attr_set_post_ops(*attr, ops);
-    dnnl_post_ops_destroy(ops);
-    DNN_TRY(st, "attributes");
     return STATUS_OK;
 }
 
@@ -295,7 +271,7 @@ static enum status conv_make(struct dnn_conv *c, struct conv_descs *m,
         .after = {g->pb, g->pr},
     };
     TRY(descs_make(g, m, e));
-    TRY(attr_make(c->spec.dir == DNN_FORWARD ? &c->spec : NULL, attr, e));
+    TRY(attr_make(attr, e));
     DNN_TRY(conv_desc_make(c, m, &k, *attr), "a convolution");
     DNN_TRY(dnnl_primitive_create(&c->prim, c->desc), "a convolution");
     return STATUS_OK;
@@ -461,7 +437,7 @@ static enum status reorder_make(struct dnn_reorder *r,
 #endif
     const_desc_t own = weights_of(c);
     dnnl_primitive_attr_t attr = NULL;
-    enum status st = attr_make(NULL, &attr, e);
+    enum status st = attr_make(&attr, e);
     dnnl_status_t s = dnnl_success;
     if (st == STATUS_OK)
         s = reorder_desc_make(&r->desc, inward ? outer : own,

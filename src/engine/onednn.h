@@ -18,8 +18,6 @@ struct dnn_conv_spec {
     struct conv_geom geom;
     enum dnn_dir dir;
     bool bias;                /* forward only */
-    bool clamp;               /* forward only: y = min(max(y, lo), hi) */
-    float lo, hi;             /* hi may be infinite */
 };
 
 /* One convolution in one direction. Weights lie in a layout of its own
