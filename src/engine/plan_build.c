@@ -19,6 +19,8 @@ static void *grown(void *array, int n, int *cap, size_t elem)
 int plan_buffer(struct plan *p, enum dtype type, const struct shape *s,
                 enum layout layout)
 {
+    /* It may be the shape of a buffer in the array that grows. */
+    const struct shape shape = *s;
     struct buffer *room = grown(p->buf, p->n_buf, &p->cap_buf, sizeof(*room));
     if (!room) {
         p->out_of_memory = true;
@@ -26,12 +28,12 @@ int plan_buffer(struct plan *p, enum dtype type, const struct shape *s,
     }
     p->buf = room;
     size_t bytes = 0;
-    if (shape_bytes(s, dtype_table[type].size, SIZE_MAX / 4, &bytes, NULL))
+    if (shape_bytes(&shape, dtype_table[type].size, SIZE_MAX / 4, &bytes, NULL))
         p->out_of_memory = true;
     p->buf[p->n_buf] = (struct buffer){
         .type = type,
-        .layout = s->rank == 4 ? layout : LAYOUT_NCHW,
-        .shape = *s,
+        .layout = shape.rank == 4 ? layout : LAYOUT_NCHW,
+        .shape = shape,
         .scale = 1.0f,
         .bytes = (int64_t)bytes,
         .twin = -1,
