@@ -360,6 +360,7 @@ void prompt_history_add(const char *line)
         }
     }
     add_history(line);
+    using_history();          /* Up begins at the line that was added */
     append_line();
 }
 
