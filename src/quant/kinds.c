@@ -2,15 +2,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "quant/kinds.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
-
-#ifdef REAL_IS_DOUBLE
-#define REAL_LARGEST DBL_MAX
-#else
-#define REAL_LARGEST FLT_MAX
-#endif
 
 struct kcall kcall_forward(struct quantizer *q, const real *x, real *y,
                            struct qview v, bool train)
@@ -44,30 +37,21 @@ void pass_gradient(const real *dy, real *dx, int64_t n)
         memmove(dx, dy, (size_t)n * sizeof *dx);
 }
 
-#define LANES 16
-
-static inline __attribute__((always_inline)) void
-raise_lanes(real *lane, const real *x, int n)
-{
-#pragma omp simd
-    for (int l = 0; l < n; l++) {
-        real a = real_fabs(x[l]);
-
-        lane[l] = a > lane[l] ? a : lane[l];
-    }
-}
-
+/* Magnitudes are ordered like their bits. */
 QUANT_CLONES real absmax_of(const real *x, int64_t n)
 {
-    real lane[LANES] = {0}, m = 0;
-    int64_t i = 0;
+    const real_bits infinity = (real_bits)(2 * REAL_BIAS + 1)
+                               << REAL_FRACTION;
+    real_bits most = 0;
 
-    for (; i + LANES <= n; i += LANES)
-        raise_lanes(lane, x + i, LANES);
-    raise_lanes(lane, x + i, (int)(n - i));
-    for (int l = 0; l < LANES; l++)
-        m = lane[l] > m ? lane[l] : m;
-    return m < REAL_LARGEST ? m : REAL_LARGEST;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < n; i++) {
+        real_bits u = real_to_bits(real_fabs(x[i]));
+        real_bits number = u > infinity ? 0 : u;
+
+        most = number > most ? number : most;
+    }
+    return real_from_bits(most < infinity ? most : infinity - 1);
 }
 
 double abs_sum(const real *x, int64_t n)
@@ -257,83 +241,60 @@ enum status kind_check(const struct qspec *s, unsigned uses, struct err *e)
     return STATUS_OK;
 }
 
-/* u = x / s, v = the code before clamping, c = after, less the zero point. */
-QUANT_CLONES static void scale_codes(const struct grid *g, const real *x,
-                                     real *u, real *v, real *c, int64_t n)
+/* One block: the two terms, and 1 or 0 for what passes. */
+QUANT_CLONES static void scale_terms(const struct grid *gp, const real *x,
+                                     const real *dy, real *term, int64_t n,
+                                     bool pass)
 {
-    real scale = g->scale, z = g->zero_point, lo = g->lo, hi = g->hi;
-    real before = g->spec->zp_before ? z : 0, after = z - before;
+    real scale = gp->scale, z = gp->zero_point, lo = gp->lo, hi = gp->hi;
+    real before = gp->spec->zp_before ? z : 0, after = z - before;
+    real *t0 = term, *t1 = term + QUANT_BLOCK, *in = term + 2 * QUANT_BLOCK;
+    real least = pass ? 1 : 0;
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real t = x[i] / scale;
+        real u = x[i] / scale;
+        real v = real_rint(u + before) + after;
+        real inside = pick((v >= lo) & (v <= hi), 1, least);
+        bool passes = inside > 0;
 
-        u[i] = t;
-        v[i] = real_rint(t + before) + after;
-    }
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real t = v[i] > lo ? v[i] : lo;
-
-        t = t < hi ? t : hi;
-        c[i] = t - z;
+        t0[i] = dy[i] * (within(v, lo, hi) - z - pick(passes, u, 0));
+        t1[i] = pick(passes, 0, dy[i]);
+        in[i] = inside;
     }
 }
 
-QUANT_CLONES static void fill_ones(real *v, int64_t n)
+QUANT_CLONES static void mask_plain(const real *dy, const real *in, real *dx,
+                                    int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        v[i] = 1;
+        dx[i] = dy[i] * in[i];
 }
 
-/* a - b, in place of a. */
-QUANT_CLONES static void subtract(real *a, const real *b, int64_t n)
+QUANT_CLONES static void mask_divided(const real *dy, const real *in,
+                                      real *dx, int64_t n, real scale)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        a[i] -= b[i];
-}
-
-QUANT_CLONES static void divided(const real *dy, real *dx, int64_t n,
-                                 real scale)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = dy[i] * scale / scale;
-}
-
-static void scale_block(const struct grid *g, const real *x, const real *dy,
-                        real *dx, int64_t n, double *sum, unsigned how)
-{
-    real u[QUANT_BLOCK], in[QUANT_BLOCK], c[QUANT_BLOCK];
-
-    if (n < 1)
-        return;
-    scale_codes(g, x, u, in, c, n);
-    if (how & SCALE_PASS)
-        fill_ones(in, n);
-    else
-        block_inside(in, g->lo, g->hi, in, n);
-    block_choose(in, u, NULL, u, n);
-    subtract(c, u, n);
-    sum[0] += block_dot(c, dy, n);
-    sum[1] += block_sum(dy, n) - block_dot(in, dy, n);
-    if (how & SCALE_DIVIDED) {
-        divided(dy, dx, n, g->scale);
-        block_choose(in, dx, NULL, dx, n);
-    } else {
-        block_choose(in, dy, NULL, dx, n);
-    }
+        dx[i] = dy[i] * scale / scale * in[i];
 }
 
 void scale_backward(const struct grid *g, const real *x, const real *dy,
                     real *dx, int64_t n, double *sum, unsigned how)
 {
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real term[3 * QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+        const real *in = term + 2 * QUANT_BLOCK;
 
-        scale_block(g, x + i, dy + i, dx + i, m, sum, how);
+        scale_terms(g, x + i, dy + i, term, m, how & SCALE_PASS);
+        if (how & SCALE_DIVIDED)
+            mask_divided(dy + i, in, dx + i, m, g->scale);
+        else
+            mask_plain(dy + i, in, dx + i, m);
+        sum[0] += block_sum(term, m);
+        sum[1] += block_sum(term + QUANT_BLOCK, m);
     }
 }
 

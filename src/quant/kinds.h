@@ -4,6 +4,7 @@
 #ifndef QUANT_KINDS_H
 #define QUANT_KINDS_H
 
+#include "quant/select.h"
 #include "quant/uniform.h"
 
 /* One forward or backward, as the context of view_each and view_sum. */

@@ -4,8 +4,6 @@
 
 #include <math.h>
 
-#include "quant/vmath.h"
-
 /* The usual exponent bits by width: fp4 e2m1, fp6 e3m2, fp8 e4m3, fp16. */
 static int usual_exponent(int bits)
 {
@@ -89,8 +87,8 @@ QUANT_CLONES static void to_steps(const struct minifloat_run *r,
         real_int k = real_exponent(real_fabs(u));
         real_int half;
 
-        k = k < least ? least : k;
-        k = (k > top ? top : k) - m;
+        k = pick_int(k < least, least, k);
+        k = pick_int(k > top, top, k) - m;
         half = k / 2;
         v[i] = u * real_pow2(-half) * real_pow2(half - k);
         e[i] = (real)k;
@@ -109,8 +107,7 @@ QUANT_CLONES static void from_steps(const struct minifloat_run *r,
         real_int half = k / 2;
         real u = v[i] * real_pow2(half) * real_pow2(k - half);
 
-        u = u > max ? max : u;
-        y[i] = (u < -max ? -max : u) * scale;
+        y[i] = within(u, -max, max) * scale;
     }
 }
 
@@ -133,7 +130,7 @@ QUANT_CLONES static void mask(real limit, const real *x, const real *dy,
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dx[i] = real_fabs(x[i]) < limit ? dy[i] : 0;
+        dx[i] = pick(real_fabs(x[i]) < limit, dy[i], 0);
 }
 
 void minifloat_backward(const struct minifloat_run *r, const real *x,

@@ -4,6 +4,8 @@
  * with an automatic alpha, else 1; automatic alphas are those of x >= 0. y =
  * x + (alpha * q - x). Without a random stream q = x >= 0.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
 #include "quant/qkeras_sign.h"
 
 enum { SET_TEMPERATURE = SIGN_ROWS, SET_REAL };
@@ -64,14 +66,13 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     const struct qspec *s = &r->q->spec;
     real k = spec_real(s, SET_TEMPERATURE) / r->before;
 
-    for (int64_t i = 0; i < n; i++) {
-        bool up = x[i] >= 0;
+    memcpy(u, x, (size_t)n * sizeof *u);
+    if (!r->rng)
+        qkeras_sign_values(r->step, 0, x, xq, n);
+    for (int64_t i = 0; i < n && r->rng; i++) {
+        real p = qkeras_probability(k * x[i], spec_int(s, SET_REAL));
 
-        if (r->rng)
-            up = qkeras_probability(k * x[i], spec_int(s, SET_REAL)) >=
-                 (real)rng_uniform(r->rng);
-        xq[i] = up ? r->step : 0;
-        u[i] = x[i];
+        xq[i] = p >= (real)rng_uniform(r->rng) ? r->step : 0;
     }
 }
 

@@ -105,7 +105,7 @@ QUANT_CLONES static void forward_run(real alpha, const real *x, real *y,
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        y[i] = x[i] >= 0 ? alpha : -alpha;
+        y[i] = pick(x[i] >= 0, alpha, -alpha);
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
@@ -137,8 +137,8 @@ QUANT_CLONES static void backward_run(const real *x, const real *dy,
     for (int64_t i = 0; i < n; i++) {
         real d = dy[i];
 
-        term[i] = x[i] >= 0 ? d : -d;
-        dx[i] = d * (real_fabs(x[i]) <= clip ? inside : outside);
+        term[i] = pick(x[i] >= 0, d, -d);
+        dx[i] = d * pick(real_fabs(x[i]) <= clip, inside, outside);
     }
 }
 

@@ -51,7 +51,7 @@ QUANT_CLONES static void forward_run(real s, const real *x, real *y,
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        y[i] = x[i] >= 0 ? s : -s;
+        y[i] = pick(x[i] >= 0, s, -s);
 }
 
 QUANT_CLONES static void backward_run(real s, real limit, const real *x,
@@ -59,7 +59,7 @@ QUANT_CLONES static void backward_run(real s, real limit, const real *x,
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dx[i] = real_fabs(x[i]) <= limit ? dy[i] * s : 0;
+        dx[i] = pick(real_fabs(x[i]) <= limit, dy[i] * s, 0);
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)

@@ -30,10 +30,7 @@ static void set_range(struct quantizer *q)
 
 static inline __attribute__((always_inline)) real code_of(real x, real n)
 {
-    real t = x < 0 ? 0 : x;
-
-    t = t > 1 ? 1 : t;
-    return real_rint(n * t);
+    return real_rint(n * within(x, 0, 1));
 }
 
 QUANT_CLONES static void forward_run(real n, const real *x, real *y,
@@ -49,7 +46,7 @@ QUANT_CLONES static void backward_run(const real *x, const real *dy,
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dx[i] = x[i] >= 0 && x[i] <= 1 ? dy[i] : 0;
+        dx[i] = pick((x[i] >= 0) & (x[i] <= 1), dy[i], 0);
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)

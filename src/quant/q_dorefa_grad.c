@@ -35,8 +35,7 @@ code_of(real x, real noise, real m, real n)
 {
     real q = real_rint(n * (x / (2 * m) + REAL(0.5) + noise / n));
 
-    q = q < 0 ? 0 : q;
-    return q > n ? n : q;
+    return within(q, 0, n);
 }
 
 QUANT_CLONES void dorefa_gradient(int bits, real m, const real *x,

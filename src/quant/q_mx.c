@@ -7,7 +7,6 @@
  * pass. Gradient: dx = dy, or masked beyond the largest value.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "quant/minifloat.h"
-#include "quant/vmath.h"
 
 static const struct qrow settings[] = {
     MINIFLOAT_ROWS,

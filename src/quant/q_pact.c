@@ -48,9 +48,7 @@ static void set_range(struct quantizer *q)
 
 static inline __attribute__((always_inline)) real clipped(real x, real alpha)
 {
-    real t = x < 0 ? 0 : x;
-
-    return t > alpha ? alpha : t;
+    return within(x, 0, alpha);
 }
 
 QUANT_CLONES static void forward_run(real alpha, real n, const real *x,
@@ -89,8 +87,8 @@ QUANT_CLONES static void backward_run(real alpha, const real *x,
         real d = dy[i];
         bool above = x[i] >= alpha;
 
-        term[i] = above ? d : 0;
-        dx[i] = x[i] >= 0 && !above ? d : 0;
+        term[i] = pick(above, d, 0);
+        dx[i] = pick((x[i] >= 0) & !above, d, 0);
     }
 }
 

@@ -7,7 +7,6 @@
  * log=1 to the nearest exponent. dx = dy up to the largest value's half-way
  * point. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "quant/kinds.h"
-#include "quant/vmath.h"
 
 enum { SET_LOG };
 
@@ -75,17 +74,17 @@ exponent_of(real a, const struct powers *p)
     real_int e = real_exponent(a);
 
     e += a * real_pow2(-e) >= p->turn;
-    e = e < p->lo ? p->lo : e;
-    return e > p->hi ? p->hi : e;
+    e = pick_int(e < p->lo, p->lo, e);
+    return pick_int(e > p->hi, p->hi, e);
 }
 
 static inline __attribute__((always_inline)) real
 value_of(real x, const struct powers *p)
 {
-    real a = p->is_signed || x > 0 ? real_fabs(x) : 0;
-    real y = a >= p->from ? real_pow2(exponent_of(a, p)) : 0;
+    real a = pick(p->is_signed | (x > 0), real_fabs(x), 0);
+    real y = pick(a >= p->from, real_pow2(exponent_of(a, p)), 0);
 
-    return x < 0 ? -y : y;
+    return pick(x < 0, -y, y);
 }
 
 QUANT_CLONES static void forward_run(const struct powers *pp, const real *x,
@@ -119,7 +118,7 @@ QUANT_CLONES static void backward_run(real lo, real hi, const real *x,
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dx[i] = x[i] > lo && x[i] < hi ? dy[i] : 0;
+        dx[i] = pick((x[i] > lo) & (x[i] < hi), dy[i], 0);
 }
 
 static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)

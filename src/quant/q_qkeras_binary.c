@@ -84,8 +84,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
         x = t;
     }
     qkeras_sign_base(s, x, u, n);
-    for (int64_t i = 0; i < n; i++)
-        xq[i] = x[i] >= 0 ? r->step : low;
+    qkeras_sign_values(r->step, low, x, xq, n);
 }
 
 static void slopes(const struct qkeras_run *r, const real *x, real *slope,

@@ -1,5 +1,7 @@
 /* Quantizer quantized_bits (QKeras): see qkeras_bits.c.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
 #include "quant/qkeras_bits.h"
 
 static const struct qrow settings[] = {
@@ -39,8 +41,7 @@ static void print(const struct qspec *s, struct str *out)
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++)
-        u[i] = x[i];
+    memcpy(u, x, (size_t)n * sizeof *u);
     qkeras_bits_values(r, x, xq, n);
 }
 

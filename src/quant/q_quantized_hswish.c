@@ -49,9 +49,8 @@ QUANT_CLONES static void hswish(real shift, real bound, const real *x,
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         real t = x[i] + shift;
-        real relu = t > 0 ? t : 0;
+        real relu = pick(t <= bound, at_least(t, 0), bound);
 
-        relu = t <= bound ? relu : bound;
         h[i] = x[i] * relu / bound;
     }
 }
@@ -62,11 +61,10 @@ QUANT_CLONES static void slope_run(real shift, real bound, const real *x,
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         real t = x[i] + shift;
-        real relu = t > 0 ? t : 0;
-        real inner = t > 0 && t <= bound ? x[i] / bound : 0;
+        real relu = pick(t <= bound, at_least(t, 0), bound);
+        bool rises = (t > 0) & (t <= bound);
 
-        relu = t <= bound ? relu : bound;
-        slope[i] = relu / bound + inner;
+        slope[i] = relu / bound + pick(rises, x[i] / bound, 0);
     }
 }
 

@@ -107,12 +107,8 @@ QUANT_CLONES static void clip_run(real s, real lo, real hi, real shift,
                                   const real *x, real *v, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real t = x[i] / s;
-
-        t = t < lo ? lo : t;
-        v[i] = (t > hi ? hi : t) - shift;
-    }
+    for (int64_t i = 0; i < n; i++)
+        v[i] = within(x[i] / s, lo, hi) - shift;
 }
 
 static void units(const struct qkeras_run *r, real scale, const real *x,
@@ -199,16 +195,23 @@ static void prepare(struct quantizer *q, const real *x, struct qview v,
     }
 }
 
+QUANT_CLONES static void scale_run(real s, const real *x, real *xq, real *u,
+                                   int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        xq[i] *= s;
+        u[i] = x[i];
+    }
+}
+
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
     real s = scale_at(r->q, r->channel);
 
     units(r, s, x, xq, n);
-    for (int64_t i = 0; i < n; i++) {
-        xq[i] *= s;
-        u[i] = x[i];
-    }
+    scale_run(s, x, xq, u, n);
 }
 
 /* Inside f * 1 + (1 - f), outside 1 - f. */
@@ -223,7 +226,7 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
     for (int64_t i = 0; i < n; i++) {
         real t = x[i] / s;
 
-        slope[i] = t >= lo && t <= hi ? 1 : rest;
+        slope[i] = pick((t >= lo) & (t <= hi), 1, rest);
     }
 }
 

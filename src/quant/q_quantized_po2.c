@@ -56,19 +56,31 @@ static void set_range(struct quantizer *q)
     qkeras_po2_set_range(q, range_of(&q->spec));
 }
 
+QUANT_CLONES static void magnitude_run(const real *x, real *a, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        a[i] = real_fabs(x[i]);
+}
+
+QUANT_CLONES static void sign_run(const real *x, real *xq, real *u,
+                                  int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        xq[i] = pick(x[i] < 0, -xq[i], xq[i]);
+        u[i] = x[i];
+    }
+}
+
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
     struct po2_range range = range_of(&r->q->spec);
 
-    for (int64_t i = 0; i < n; i++)
-        u[i] = real_fabs(x[i]);
+    magnitude_run(x, u, n);
     qkeras_po2_values(r, &range, u, xq, n);
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        xq[i] = x[i] < 0 ? -xq[i] : xq[i];
-        u[i] = x[i];
-    }
+    sign_run(x, xq, u, n);
 }
 
 static const struct qkeras_map map = {

@@ -7,6 +7,7 @@
  * relu(x) (or leaky) up to the largest value, or to relu_upper_bound.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
+#include <string.h>
 
 #include "quant/qkeras.h"
 
@@ -107,17 +108,6 @@ static real top_of(const struct qspec *s)
                                     : (real)INFINITY;
 }
 
-QUANT_CLONES static void relu_run(real slope, real top, const real *x,
-                                  real *u, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real t = x[i] > 0 ? x[i] : slope * x[i];
-
-        u[i] = x[i] <= top ? t : top;
-    }
-}
-
 /* p = x * m / mi, or hard_sigmoid(x / mi) * m. */
 QUANT_CLONES static void ratio_run(bool sigmoid, real m, real unit,
                                    const real *x, real *p, int64_t n)
@@ -127,8 +117,7 @@ QUANT_CLONES static void ratio_run(bool sigmoid, real m, real unit,
         for (int64_t i = 0; i < n; i++) {
             real t = REAL(0.5) * (x[i] / unit) + REAL(0.5);
 
-            t = t < 0 ? 0 : t;
-            p[i] = (t > 1 ? 1 : t) * m;
+            p[i] = within(t, 0, 1) * m;
         }
     } else {
 #pragma omp simd
@@ -143,15 +132,19 @@ QUANT_CLONES static void add_clipped(bool sigmoid, real over, real factor,
                                      real *xq, int64_t n)
 {
     real lo = limits[0], hi = limits[1];
+    real twice = sigmoid ? 2 : 1, less = sigmoid ? 1 : 0;
 
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real t = v[i] / over;
+    for (int64_t i = 0; i < n; i++)
+        xq[i] += factor * within(twice * (v[i] / over) - less, lo, hi);
+}
 
-        t = sigmoid ? 2 * t - 1 : t;
-        t = t < lo ? lo : t;
-        xq[i] += factor * (t > hi ? hi : t);
-    }
+QUANT_CLONES static void scale_run(const real *p, real factor, real *v,
+                                   int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = p[i] * factor;
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
@@ -164,17 +157,14 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     real unit = (real)ldexp(1, spec_int(s, SET_INTEGER));
     real p[QUANT_BLOCK], v[QUANT_BLOCK];
 
-    relu_run(slope, top_of(s), x, u, n);
+    qkeras_relu(slope, top_of(s), x, u, n);
     ratio_run(sigmoid, m, unit, x, p, n);
-    for (int64_t i = 0; i < n; i++) {
-        xq[i] = 0;
-        v[i] = p[i];
-    }
+    memset(xq, 0, (size_t)n * sizeof *xq);
+    scale_run(p, 1, v, n);
     qkeras_round(r, v, n, REAL(0.5));
     add_clipped(sigmoid, m, unit, (real[]){0, 1 - 1 / m}, v, xq, n);
     if (slope > 0) {
-        for (int64_t i = 0; i < n; i++)
-            v[i] = p[i] * slope;
+        scale_run(p, slope, v, n);
         qkeras_round(r, v, n, REAL(0.5));
         add_clipped(sigmoid, slope * m, unit * slope, (real[]){-1, 0}, v, xq,
                     n);
@@ -187,11 +177,8 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
                    int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    real below = spec_real(s, SET_SLOPE), top = top_of(s);
 
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        slope[i] = x[i] > top ? 0 : x[i] > 0 ? 1 : below;
+    qkeras_relu_slopes(spec_real(s, SET_SLOPE), top_of(s), x, slope, n);
 }
 
 static const struct qkeras_map map = {

@@ -77,14 +77,12 @@ static real top_of(const struct qspec *s)
 }
 
 /* max(x, 0), or max(-x, 0) * slope. */
-static void one_side(const real *x, real factor, real *a, int64_t n)
+QUANT_CLONES static void one_side(const real *x, real factor, real *a,
+                                  int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real t = x[i] * factor;
-
-        a[i] = t > 0 ? t : 0;
-    }
+    for (int64_t i = 0; i < n; i++)
+        a[i] = at_least(x[i] * factor, 0);
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
@@ -103,23 +101,15 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
         for (int64_t i = 0; i < n; i++)
             xq[i] = x[i] >= 0 ? xq[i] : -below[i];
     }
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real t = x[i] > 0 ? x[i] : slope * x[i];
-
-        u[i] = x[i] <= top ? t : top;
-    }
+    qkeras_relu(slope, top, x, u, n);
 }
 
 static void slopes(const struct qkeras_run *r, const real *x, real *slope,
                    int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    real below = spec_real(s, SET_SLOPE), top = top_of(s);
 
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        slope[i] = x[i] > top ? 0 : x[i] > 0 ? 1 : below;
+    qkeras_relu_slopes(spec_real(s, SET_SLOPE), top_of(s), x, slope, n);
 }
 
 static const struct qkeras_map map = {

@@ -58,40 +58,55 @@ static void set_range(struct quantizer *q)
         qkeras_set_step(q, c, (real)ldexp(1, -q->spec.bits));
 }
 
+QUANT_CLONES static void half_run(const real *x, real *v, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = REAL(0.5) * x[i];
+}
+
+/* v: x / 2, or tanh(x / 2). */
+QUANT_CLONES static void scale_run(bool smooth, real m, real *v, int64_t n)
+{
+    real factor = smooth ? REAL(0.5) : 1;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        v[i] = within(factor * v[i] + REAL(0.5), 0, 1) * m;
+}
+
 /* Rounded p * m into v; sigmoid(x) = (1 + tanh(x / 2)) / 2. */
 static void codes_of(const struct qkeras_run *r, const real *x, real *v,
                      int64_t n)
 {
     bool smooth = spec_int(&r->q->spec, SET_REAL);
-    real m = 1 / r->step;
 
-    for (int64_t i = 0; i < n; i++)
-        v[i] = REAL(0.5) * x[i];
+    half_run(x, v, n);
     if (smooth)
         tanh_block(v, v, n);
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real p = smooth ? REAL(0.5) * v[i] + REAL(0.5) : v[i] + REAL(0.5);
-
-        p = p < 0 ? 0 : p;
-        v[i] = (p > 1 ? 1 : p) * m;
-    }
+    scale_run(smooth, 1 / r->step, v, n);
     qkeras_round(r, v, n, REAL(0.5));
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
-    real lo = (real)r->q->lo_code, hi = (real)r->q->hi_code;
-    real step = r->step;
-
     codes_of(r, x, xq, n);
+    qkeras_clip_codes(r, xq, u, n);
+}
+
+/* factor * slope where the value and x are inside. */
+QUANT_CLONES static void slope_run(const real limits[3], real factor,
+                                   const real *x, const real *v, real *slope,
+                                   int64_t n)
+{
+    real lo = limits[0], hi = limits[1], edge = limits[2];
+
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real c = xq[i] < lo ? lo : xq[i];
+        bool in = (v[i] >= lo) & (v[i] <= hi) & (real_fabs(x[i]) <= edge);
 
-        xq[i] = (c > hi ? hi : c) * step;
-        u[i] = xq[i];
+        slope[i] = pick(in, factor * slope[i], 0);
     }
 }
 
@@ -99,22 +114,17 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
 static void slopes(const struct qkeras_run *r, const real *x, real *slope,
                    int64_t n)
 {
-    real lo = (real)r->q->lo_code, hi = (real)r->q->hi_code;
     bool smooth = spec_int(&r->q->spec, SET_REAL);
+    real limits[3] = {(real)r->q->lo_code, (real)r->q->hi_code,
+                      smooth ? (real)INFINITY : 1};
     real v[QUANT_BLOCK];
 
     codes_of(r, x, v, n);
-    for (int64_t i = 0; i < n; i++)
-        slope[i] = REAL(0.5) * x[i];
-    if (smooth)
+    if (smooth) {
+        half_run(x, slope, n);
         sech2_block(slope, slope, n);
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real hard = x[i] >= -1 && x[i] <= 1 ? REAL(0.5) : 0;
-        real d = smooth ? REAL(0.25) * slope[i] : hard;
-
-        slope[i] = v[i] >= lo && v[i] <= hi ? d : 0;
     }
+    slope_run(limits, smooth ? REAL(0.25) : REAL(0.5), x, v, slope, n);
 }
 
 static real smooth(const struct qkeras_run *r, real x0, real x)

@@ -55,65 +55,69 @@ static void set_range(struct quantizer *q)
         qkeras_set_step(q, c, (real)ldexp(1, 1 - q->spec.bits));
 }
 
-static inline __attribute__((always_inline)) real hard_tanh(real x)
+/* hard_tanh(x) * m, or v * m where v holds tanh(x). */
+QUANT_CLONES static void scale_run(bool smooth, real m, const real *x,
+                                   real *v, int64_t n)
 {
-    real t = REAL(0.5) * x + REAL(0.5);
+    if (smooth) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] *= m;
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            real t = within(REAL(0.5) * x[i] + REAL(0.5), 0, 1);
 
-    t = t < 0 ? 0 : t;
-    return 2 * (t > 1 ? 1 : t) - 1;
+            v[i] = (2 * t - 1) * m;
+        }
+    }
 }
 
 /* Rounded p * m into v. */
 static void codes_of(const struct qkeras_run *r, const real *x, real *v,
                      int64_t n)
 {
-    real m = 1 / r->step;
+    bool smooth = spec_int(&r->q->spec, SET_REAL);
 
-    if (spec_int(&r->q->spec, SET_REAL)) {
+    if (smooth)
         tanh_block(x, v, n);
-    } else {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            v[i] = hard_tanh(x[i]);
-    }
-    for (int64_t i = 0; i < n; i++)
-        v[i] *= m;
+    scale_run(smooth, 1 / r->step, x, v, n);
     qkeras_round(r, v, n, REAL(0.5));
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
-    real lo = (real)r->q->lo_code, hi = (real)r->q->hi_code;
-    real step = r->step;
-
     codes_of(r, x, xq, n);
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real c = xq[i] < lo ? lo : xq[i];
-
-        xq[i] = (c > hi ? hi : c) * step;
-        u[i] = xq[i];
-    }
+    qkeras_clip_codes(r, xq, u, n);
 }
 
 /* tf.clip passes the gradient on its closed range. */
+QUANT_CLONES static void slope_run(const real limits[3], const real *x,
+                                   const real *v, real *slope, int64_t n)
+{
+    real lo = limits[0], hi = limits[1], edge = limits[2];
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        bool in = (v[i] >= lo) & (v[i] <= hi) & (real_fabs(x[i]) <= edge);
+
+        slope[i] = pick(in, slope[i], 0);
+    }
+}
+
 static void slopes(const struct qkeras_run *r, const real *x, real *slope,
                    int64_t n)
 {
-    real lo = (real)r->q->lo_code, hi = (real)r->q->hi_code;
     bool smooth = spec_int(&r->q->spec, SET_REAL);
+    real limits[3] = {(real)r->q->lo_code, (real)r->q->hi_code,
+                      smooth ? (real)INFINITY : 1};
     real v[QUANT_BLOCK];
 
     codes_of(r, x, v, n);
     if (smooth)
         sech2_block(x, slope, n);
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real d = smooth ? slope[i] : x[i] >= -1 && x[i] <= 1 ? 1 : 0;
-
-        slope[i] = v[i] >= lo && v[i] <= hi ? d : 0;
-    }
+    slope_run(limits, x, v, slope, n);
 }
 
 static real smooth(const struct qkeras_run *r, real x0, real x)

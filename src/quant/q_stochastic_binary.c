@@ -63,18 +63,16 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     const struct qspec *s = &r->q->spec;
     real k = spec_real(s, SET_TEMPERATURE) / r->before;
 
-    if (r->rng)
-        for (int64_t i = 0; i < n; i++)
-            u[i] = x[i];
-    else
+    if (!r->rng) {
         qkeras_sign_base(s, x, u, n);
+        qkeras_sign_values(r->step, -r->step, x, xq, n);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
-        bool up = x[i] >= 0;
+        real p = qkeras_probability(k * x[i], spec_int(s, SET_REAL));
 
-        if (r->rng)
-            up = qkeras_probability(k * x[i], spec_int(s, SET_REAL)) >=
-                 (real)rng_uniform(r->rng);
-        xq[i] = up ? r->step : -r->step;
+        xq[i] = p >= (real)rng_uniform(r->rng) ? r->step : -r->step;
+        u[i] = x[i];
     }
 }
 

@@ -114,8 +114,8 @@ QUANT_CLONES static void above_run(real t, const real *x, real *a,
     for (int64_t i = 0; i < n; i++) {
         real v = real_fabs(x[i]);
 
-        a[i] = v > t ? v : 0;
-        count[i] = v > t ? REAL(1.0) : 0;
+        a[i] = pick(v > t, v, 0);
+        count[i] = pick(v > t, 1, 0);
     }
 }
 
@@ -167,9 +167,9 @@ QUANT_CLONES static void forward_run(real s, real t, const real *x, real *y,
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real outer = x[i] > 0 ? s : -s;
+        real outer = pick(x[i] > 0, s, -s);
 
-        y[i] = real_fabs(x[i]) > t ? outer : 0;
+        y[i] = pick(real_fabs(x[i]) > t, outer, 0);
     }
 }
 
@@ -204,12 +204,11 @@ QUANT_CLONES static void backward_run(real s, real t, const real *x,
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         real d = dy[i], a = real_fabs(x[i]);
-        real signed_d = x[i] > 0 ? d : -d;
         bool inside = a < 3 * t;
 
-        ds[i] = a > t ? signed_d : 0;
-        dt[i] = inside ? d * x[i] * turn : 0;
-        dx[i] = inside ? d * slope : 0;
+        ds[i] = pick(a > t, pick(x[i] > 0, d, -d), 0);
+        dt[i] = pick(inside, d * x[i] * turn, 0);
+        dx[i] = pick(inside, d * slope, 0);
     }
 }
 

@@ -5,8 +5,6 @@
 #include <float.h>
 #include <math.h>
 
-#include "quant/vmath.h"
-
 #ifdef REAL_IS_DOUBLE
 #define REAL_SMALLEST DBL_MIN
 #define LN2 0.6931471805599453
@@ -229,6 +227,41 @@ void qkeras_round(const struct qkeras_run *r, real *v, int64_t n,
         v[i] = (t - low < (real)rng_uniform(r->rng) ? low : real_ceil(t)) /
                k;
     }
+}
+
+QUANT_CLONES void qkeras_relu(real slope, real top, const real *x, real *u,
+                              int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = pick(x[i] > 0, x[i], slope * x[i]);
+
+        u[i] = pick(x[i] <= top, t, top);
+    }
+}
+
+QUANT_CLONES void qkeras_relu_slopes(real slope, real top, const real *x,
+                                     real *out, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = pick(x[i] > top, 0, pick(x[i] > 0, 1, slope));
+}
+
+QUANT_CLONES static void clip_run(real lo, real hi, real step, real *v,
+                                  real *u, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        v[i] = within(v[i], lo, hi) * step;
+        u[i] = v[i];
+    }
+}
+
+void qkeras_clip_codes(const struct qkeras_run *r, real *v, real *u,
+                       int64_t n)
+{
+    clip_run((real)r->q->lo_code, (real)r->q->hi_code, r->step, v, u, n);
 }
 
 real qkeras_po2(real s)

@@ -75,6 +75,14 @@ void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
 void qkeras_round(const struct qkeras_run *r, real *v, int64_t n,
                   real precision);
 
+/* Relu with a slope below 0, ending at `top`, and its slope. */
+void qkeras_relu(real slope, real top, const real *x, real *u, int64_t n);
+void qkeras_relu_slopes(real slope, real top, const real *x, real *out,
+                        int64_t n);
+/* Codes to values: step * clip(v), also into u. */
+void qkeras_clip_codes(const struct qkeras_run *r, real *v, real *u,
+                       int64_t n);
+
 /* 2^rne(ln(s + eps) / ln 2) in float, as QKeras's auto_po2. */
 real qkeras_po2(real s);
 /* Alpha as a factor; 1 for None and auto. */

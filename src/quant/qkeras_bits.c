@@ -76,9 +76,9 @@ static inline __attribute__((always_inline)) real auto_code(real x, real s,
                                                             real top)
 {
     real v = real_floor(real_fabs(x) / s + REAL(0.5));
-    real sign = x > 0 ? REAL(1.0) : x < 0 ? REAL(-1.0) : 0;
+    real sign = pick(x > 0, 1, pick(x < 0, -1, 0));
 
-    return sign * (v < top ? v : top);
+    return sign * pick(v < top, v, top);
 }
 
 struct search {
@@ -174,12 +174,8 @@ QUANT_CLONES static void fixed_values(real lo, real hi, real unit, real alpha,
                                       real *v, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real c = v[i] < lo ? lo : v[i];
-
-        c = c > hi ? hi : c;
-        v[i] = alpha * (c * unit);
-    }
+    for (int64_t i = 0; i < n; i++)
+        v[i] = alpha * (within(v[i], lo, hi) * unit);
 }
 
 QUANT_CLONES static void auto_values(const struct qkeras_run *r,

@@ -8,8 +8,6 @@
 
 #include <math.h>
 
-#include "quant/vmath.h"
-
 #define ROOT2 REAL(1.4142135623730951)
 
 struct po2_range qkeras_po2_range(const struct qspec *s, int exponent_bits)
@@ -58,8 +56,9 @@ QUANT_CLONES static void limit_run(real max, bool root, const real *a,
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        t[i] = a[i] < QKERAS_EPS ? QKERAS_EPS : a[i];
-        t[i] = t[i] >= max ? max : t[i];
+        real v = at_least(a[i], QKERAS_EPS);
+
+        t[i] = pick(v >= max, max, v);
     }
     for (int64_t i = 0; root && i < n; i++)
         t[i] = real_sqrt(t[i]);
@@ -102,9 +101,9 @@ QUANT_CLONES static void power_run(const real *a, const real *e, int lo,
     for (int64_t i = 0; i < n; i++) {
         real_int k = (real_int)e[i];
 
-        k = k < lo ? lo : k;
-        k = (k > hi ? hi : k) * factor;
-        xq[i] = real_pow2(a[i] < QKERAS_EPS ? lo : k);
+        k = pick_int(k < lo, lo, k);
+        k = pick_int(k > hi, hi, k) * factor;
+        xq[i] = real_pow2(pick_int(a[i] < QKERAS_EPS, lo, k));
     }
 }
 

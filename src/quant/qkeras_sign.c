@@ -8,6 +8,7 @@
 #include "quant/qkeras_sign.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "quant/vmath.h"
 
@@ -49,8 +50,15 @@ void qkeras_sign_base(const struct qspec *s, const real *x, real *u,
     if (spec_int(s, SIGN_SCALING) == SCALING_NONE)
         tanh_block(x, u, n);
     else
-        for (int64_t i = 0; i < n; i++)
-            u[i] = x[i];
+        memcpy(u, x, (size_t)n * sizeof *u);
+}
+
+QUANT_CLONES void qkeras_sign_values(real high, real low, const real *x,
+                                     real *xq, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        xq[i] = pick(x[i] >= 0, high, low);
 }
 
 void qkeras_sign_slopes(const struct qspec *s, const real *x, real *slope,
@@ -84,23 +92,29 @@ static real alpha_of(const struct pass *p, const double *sum)
     return is_po2(&p->q->spec) ? qkeras_po2(s) : s;
 }
 
+QUANT_CLONES static void sign_run(real low, const real *x, real *xq,
+                                  real *qq, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real q = pick(x[i] >= 0, 1, low);
+
+        xq[i] = x[i] * q;
+        qq[i] = q * q;
+    }
+}
+
 static void sign_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
                        double *sum)
 {
     const struct pass *p = ctx;
-    real low = p->zero_one ? 0 : -1;
 
     (void)channel;
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real xq[QUANT_BLOCK], qq[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
-        for (int64_t j = 0; j < k; j++) {
-            real x = p->x[at + i + j], q = x >= 0 ? 1 : low;
-
-            xq[j] = x * q;
-            qq[j] = q * q;
-        }
+        sign_run(p->zero_one ? 0 : -1, p->x + at + i, xq, qq, k);
         sum[0] += block_sum(xq, k);
         sum[1] += block_sum(qq, k);
     }
@@ -191,10 +205,21 @@ void qkeras_ternary_span(const struct qspec *s, int64_t *lo, int64_t *hi)
 static inline __attribute__((always_inline)) real ternary_code(real x, real s)
 {
     real v = real_rint(x / s);
+    bool far = (s > 0) & (real_fabs(v) >= 1);
 
-    if (!(s > 0) || !(real_fabs(v) >= 1))
-        return 0;
-    return x > 0 ? 1 : -1;
+    return pick(far, pick(x > 0, 1, -1), 0);
+}
+
+QUANT_CLONES static void ternary_run(real s, const real *x, real *xq,
+                                     real *qq, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real q = ternary_code(x[i], s);
+
+        xq[i] = x[i] * q;
+        qq[i] = q * q;
+    }
 }
 
 static void ternary_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
@@ -207,12 +232,7 @@ static void ternary_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
         real xq[QUANT_BLOCK], qq[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
-        for (int64_t j = 0; j < k; j++) {
-            real x = p->x[at + i + j], q = ternary_code(x, s);
-
-            xq[j] = x * q;
-            qq[j] = q * q;
-        }
+        ternary_run(s, p->x + at + i, xq, qq, k);
         sum[0] += block_sum(xq, k);
         sum[1] += block_sum(qq, k);
     }
@@ -265,6 +285,24 @@ static void drawn_codes(const struct qkeras_run *r, const real *x, real *xq,
                     : 0;
 }
 
+/* Automatic: limit is the scale that made the codes; else the threshold. */
+QUANT_CLONES static void ternary_values(bool automatic, real limit, real step,
+                                        const real *x, real *xq, int64_t n)
+{
+    if (automatic) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            xq[i] = step * ternary_code(x[i], limit);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            real sign = pick(x[i] > 0, step, pick(x[i] < 0, -step, 0));
+
+            xq[i] = pick(real_fabs(x[i]) >= limit, sign, 0);
+        }
+    }
+}
+
 void qkeras_ternary_values(const struct qkeras_run *r, const real *x,
                            real *xq, int64_t n)
 {
@@ -272,17 +310,10 @@ void qkeras_ternary_values(const struct qkeras_run *r, const real *x,
     real threshold = s->param[TERNARY_THRESHOLD] >= 0
                          ? spec_real(s, TERNARY_THRESHOLD)
                          : REAL(0.33);
-    real step = r->step, before = r->before;
 
-    if (is_auto(s) && r->rng && s->rounding == ROUND_STOCHASTIC) {
+    if (is_auto(s) && r->rng && s->rounding == ROUND_STOCHASTIC)
         drawn_codes(r, x, xq, n);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        real sign = x[i] > 0 ? step : x[i] < 0 ? -step : 0;
-        bool far = is_auto(s) ? ternary_code(x[i], before) != 0
-                              : real_fabs(x[i]) >= threshold;
-
-        xq[i] = far ? sign : 0;
-    }
+    else
+        ternary_values(is_auto(s), is_auto(s) ? r->before : threshold,
+                       r->step, x, xq, n);
 }

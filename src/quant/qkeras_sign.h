@@ -22,6 +22,9 @@ void qkeras_sign_base(const struct qspec *s, const real *x, real *u,
                       int64_t n);
 void qkeras_sign_slopes(const struct qspec *s, const real *x, real *slope,
                         int64_t n);
+/* x >= 0 ? high : low. */
+void qkeras_sign_values(real high, real low, const real *x, real *xq,
+                        int64_t n);
 /* Automatic alphas of q = sign(x), or with zero_one of q = (x >= 0). */
 void qkeras_sign_scales(struct quantizer *q, const real *x, struct qview v,
                         bool zero_one);

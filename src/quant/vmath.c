@@ -32,7 +32,7 @@ static inline __attribute__((always_inline)) float exp_negative(float a)
 {
     float k, r, p;
 
-    a = a > -87.0f ? a : -87.0f;
+    a = at_least(a, -87.0f);
     k = rintf(a * 1.44269504f);
     r = a - k * 0.693359375f;
     r = r - k * -2.12194440e-4f;
@@ -43,8 +43,7 @@ static inline __attribute__((always_inline)) float exp_negative(float a)
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    return p * real_from_bits((uint32_t)((int32_t)k + REAL_BIAS)
-                              << REAL_FRACTION);
+    return p * real_pow2((real_int)k);
 }
 
 QUANT_CLONES void tanh_block(const real *x, real *y, int64_t n)
@@ -56,10 +55,9 @@ QUANT_CLONES void tanh_block(const real *x, real *y, int64_t n)
         float far = (1 - e) / (1 + e);
         float q = x[i] * x[i];
         float near = a * (945 + q * (105 + q)) / (945 + q * (420 + 15 * q));
-        float t = a < 0.625f ? near : far;
+        float t = pick(a < 0.625f, near, far);
 
-        t = x[i] < 0 ? -t : t;
-        y[i] = x[i] == x[i] ? t : x[i];
+        y[i] = pick(x[i] == x[i], copysignf(t, x[i]), x[i]);
     }
 }
 
