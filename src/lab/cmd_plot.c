@@ -42,10 +42,11 @@ static enum status exec_print(struct lab *l, const struct args *a,
         return args_blame(a, x, at, STATUS_ARG);
     }
     out_printf(out, OUT_RESULT, "%s", str_text(&line));
+    /* `ans` stays that of the command before: printing is looking. */
     if (last.is_text)
-        answer_text(l, "value", last.text);
+        json_text(&l->result, "value", last.text);
     else
-        answer_num(l, "value", last.num);
+        json_num(&l->result, "value", last.num);
     str_fini(&line);
     return STATUS_OK;
 }

@@ -575,7 +575,7 @@ const struct cmd cmd_expect = {
               "\"*3 layers*\": list :conv: what it prints must fit the "
               "pattern. A failed expectation has exit code 3.",
     .arg = expect_args,
-    .example = "expect error \"needs a model\": bits conv1 w=4",
+    .example = "expect error \"no model\": bits conv1 w=4",
     .exec = exec_expect,
 };
 

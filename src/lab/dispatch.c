@@ -325,6 +325,8 @@ static void stream_result(struct lab *l)
     json_raw(&s, "true");
     if (l->ans.fresh)
         answer_json(l, &s);
+    if (l->result.len)
+        json_raw(&s, str_text(&l->result));
     stream_event(l, "result", str_text(&s));
     str_fini(&s);
 }
@@ -390,6 +392,7 @@ static enum status run_command(struct run *r)
     stream_command(r);
     TRY(before_take(r, &before));
     l->ans.fresh = false;
+    str_clear(&l->result);
     enum status s = run_exec(r, &result);
     before_settle(r, &before, s);
     if (s == STATUS_OK)

@@ -7,7 +7,7 @@
 
 static void comma(struct str *s)
 {
-    char last = s->len ? s->text[s->len - 1] : '{';
+    char last = s->len ? s->text[s->len - 1] : '{';   /* nothing yet */
     if (last != '{' && last != '[' && last != ':' && last != '\n')
         str_char(s, ',');
 }

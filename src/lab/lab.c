@@ -54,6 +54,7 @@ void lab_free(struct lab *l)
     script_fini(&l->script);
     answer_fini(&l->ans);
     vars_fini(&l->vars);
+    str_fini(&l->result);
     free(l->origin.model);
     free(l->origin.data);
     free(l->observed);

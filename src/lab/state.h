@@ -75,6 +75,7 @@ struct lab {
     struct event_list events;
 
     struct answer ans;
+    struct str result;        /* JSON members of a result that is not `ans` */
     struct vars vars;
     struct series_set series;
     struct history history;
