@@ -128,18 +128,20 @@ static float uniform(struct rng *r, float low, float high)
     return low + (high - low) * (float)rng_uniform(r);
 }
 
-/* Ink and ground differ by at least 0.3 in sum over the channels. */
+/* Ink is lighter than the ground: with either sign of contrast a small net
+ * needs many epochs to learn anything. They differ by at least 0.45 in sum over
+ * the channels. */
 static void draw_colours(struct rng *r, struct scene *s)
 {
     float apart;
     do {
         apart = 0;
         for (int c = 0; c < 3; c++) {
-            s->ink[c] = uniform(r, 0, 1);
-            s->ground[c] = uniform(r, 0, 1);
-            apart += fabsf(s->ink[c] - s->ground[c]);
+            s->ink[c] = uniform(r, 0.25f, 0.9f);
+            s->ground[c] = uniform(r, 0, 0.6f);
+            apart += s->ink[c] - s->ground[c];
         }
-    } while (apart < 0.3f);
+    } while (apart < 0.45f);
     for (int c = 0; c < 3; c++) {
         s->slope[c][0] = uniform(r, -0.01f, 0.01f);
         s->slope[c][1] = uniform(r, -0.01f, 0.01f);
@@ -154,10 +156,10 @@ static void draw_scene(struct rng *r, const struct shape_kind *k,
     float turn = uniform(r, -k->turn, k->turn);
     s->cos = cosf(turn);
     s->sin = sinf(turn);
-    s->size = uniform(r, 5.0f, 12.0f);
+    s->size = uniform(r, 5.5f, 12.0f);
     s->wide = uniform(r, 0.85f, 1.18f);
-    s->cx = 15.5f + uniform(r, -5, 5);
-    s->cy = 15.5f + uniform(r, -5, 5);
+    s->cx = 15.5f + uniform(r, -4, 4);
+    s->cy = 15.5f + uniform(r, -4, 4);
     s->soft = uniform(r, 0.7f, 1.8f);
     s->blob_x = uniform(r, 0, SIDE);
     s->blob_y = uniform(r, 0, SIDE);
@@ -181,7 +183,7 @@ static void draw_shape(const struct generator *g, struct rng *r,
     const struct shape_kind *k = &kinds[label];
     struct scene s;
     uint8_t *out = x;
-    float noise[3 * SIDE * SIDE], strength = uniform(r, 0.02f, 0.25f);
+    float noise[3 * SIDE * SIDE], strength = uniform(r, 0.1f, 0.7f);
     draw_scene(r, k, &s);
     rng_fill_uniform(r, noise, 3 * SIDE * SIDE);
     for (int i = 0; i < SIDE * SIDE; i++) {
