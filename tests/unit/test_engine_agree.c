@@ -443,6 +443,99 @@ static void fake_steps_agree_on_random_graphs(void **state)
     }
 }
 
+/* Layers that the random graphs above do not have. */
+static void steps_agree_on_rows_and_sequences(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        /* DeepSets */
+        "model sets loss=mse\nx input 7x3\nd1 dense out=10\nr1 relu\n"
+        "d2 dense out=9 bias=0\nr2 relu6\ns reduce_sum axes=1\n"
+        "d3 dense out=4\nr3 relu\nd4 dense out=1\n",
+        "model means loss=mse\nx input 5x4\nd1 dense out=6\n"
+        "m reduce_mean axes=1 keepdims=1\nf flatten\nd2 dense out=3\n",
+        "model line loss=ce\nx input 3x20\nc1 conv1d out=6 kernel=5 pad=2\n"
+        "n1 batch_norm\nr1 relu\np1 max_pool kernel=2\n"
+        "c2 conv1d out=4 kernel=3 stride=2 groups=2\nf flatten\n"
+        "d dense out=5\n",
+        /* a value with more readers than parts, and one read twice */
+        "model fans loss=ce\nx input 2x6x6\nc0 conv2d out=4 kernel=3 pad=1\n"
+        "r0 relu\nc1 conv2d out=4 kernel=1 < r0\n"
+        "c2 conv2d out=4 kernel=1 < r0\nc3 conv2d out=4 kernel=1 < r0\n"
+        "c4 conv2d out=4 kernel=1 < r0\na1 add < c1 c2\na2 add < c3 c4\n"
+        "a3 add < a1 a2\na4 add < a3 r0\na5 add < a4 a4\nr5 relu\n"
+        "k concat axis=1 < r5 r0 a3\nf flatten\nd dense out=5\n",
+        "model odd loss=ce\nx input 4x6x6\nt transpose perm=0,2,3,1\n"
+        "r reshape shape=9x4x4\np pad pad=1 pad_front=2\n"
+        "c conv2d out=3 kernel=3\ns softmax\nf flatten\nd dense out=5\n",
+    };
+    for (size_t i = 0; i < 2 * sizeof(texts) / sizeof(texts[0]); i++) {
+        struct graph *g = net_from(texts[i / 2], 9);
+        struct plan_opts o;
+        plan_opts_default(&o);
+        if (i % 2) {
+            quantize(g, "onednn", 16);
+            o.mode = MODE_FAKE;
+        }
+        o.graph = g;
+        o.batch = 6;
+        o.train = true;
+        check(&o, i % 2 ? 5e-3 : 5e-5, texts[i / 2]);
+        net_free(g);
+    }
+}
+
+/* A quantizer at every point: weights, biases, inputs and outputs, learned
+ * and per channel, which no fused pass knows. */
+static const char *const point_spec[POINT_KINDS][3] = {
+    [POINT_WEIGHT] = {"lsq:12", "affine:14,channel,sym,obs=ema",
+                      "affine:13,zp=before,round=half_away"},
+    [POINT_BIAS] = {"affine:16", NULL, "affine:15,sym"},
+    [POINT_IN] = {"affine:14,unsigned,asym", "lsq:12", NULL},
+    [POINT_OUT] = {"affine:14,asym,obs=ema,divide", "lsq:12",
+                   "affine:14,asym,channel"},
+    [POINT_ACC] = {NULL, NULL, NULL},
+};
+
+static void set_every_point(struct graph *g, uint64_t seed)
+{
+    struct err e;
+    err_clear(&e);
+    for (int i = 0; i < g->n_point; i++) {
+        const char *text = point_spec[g->point[i].kind][(seed + (uint64_t)i) % 3];
+        struct qspec base, s;
+        if (!text)
+            continue;
+        qspec_default(&base);
+        if (qspec_parse(text, &base, &s, &e) || point_set(g, i, &s, &e))
+            fail_msg("%s: %s", g->point[i].name, e.text);
+        struct quantizer *q = g->point[i].q;
+        if (q->n_learned && quantizer_enable_learn(q, true, &e))
+            fail_msg("%s", e.text);
+    }
+}
+
+static void steps_agree_with_quantizers_everywhere(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 301; seed <= 330; seed++) {
+        struct maker m = {.n = 0};
+        random_text(&m, seed);
+        struct graph *g = net_from(str_text(&m.text), seed);
+        set_every_point(g, seed);
+        struct plan_opts o;
+        plan_opts_default(&o);
+        o.graph = g;
+        o.batch = 4;
+        o.mode = MODE_FAKE;
+        o.train = true;
+        o.fold = (enum bn_fold)(seed % FOLD_COUNT);
+        check(&o, 2e-2, str_text(&m.text));
+        net_free(g);
+        str_fini(&m.text);
+    }
+}
+
 /* ---- what can be read from a plan ---- */
 
 struct looks {
@@ -577,6 +670,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(float_steps_agree_on_random_graphs),
         cmocka_unit_test(fake_steps_agree_on_random_graphs),
+        cmocka_unit_test(steps_agree_on_rows_and_sequences),
+        cmocka_unit_test(steps_agree_with_quantizers_everywhere),
         cmocka_unit_test(every_value_can_be_read_on_both_back_ends),
     };
     return cmocka_run_group_tests_name("engine agree", tests, NULL, NULL);
