@@ -188,6 +188,10 @@ static enum status read_values(const struct job *j, const char *text,
         double v;
         size_t n = r + 1 < rows ? strcspn(text, ",") : strlen(text);
         snprintf(word, sizeof word, "%.*s", (int)(n < 63 ? n : 63), text);
+        if (!word[0])
+            return err_set(j->err, STATUS_ARG, "%d numbers with a comma "
+                           "between are wanted, or an .npy or .npz file",
+                           rows);
         if (number_parse(word, &v, NULL))
             return err_set(j->err, STATUS_ARG,
                            "'%s' is no number, .npy or .npz file", word);

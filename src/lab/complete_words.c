@@ -249,18 +249,19 @@ static void add_suffixes(struct found *f, const struct lab *l)
 }
 
 /* Where the atom under the cursor begins: behind the last operator that is
- * not in quotes. */
+ * in no quotes or brackets. */
 static int atom_begin(const struct place *p)
 {
-    int at = p->begin;
+    int at = p->begin, depth = 0;
     char quote = '\0';
     for (int i = p->begin; i < p->point; i++) {
         char c = p->line[i];
+        depth += !quote && c == '[' ? 1 : !quote && c == ']' ? -1 : 0;
         if (quote)
             quote = c == quote ? '\0' : quote;
         else if (c == '"' || c == '\'')
             quote = c;
-        else if (strchr(",&!(", c))
+        else if (depth == 0 && strchr(",&!(", c))
             at = i + 1;
     }
     return at;
@@ -475,6 +476,17 @@ static void source_range(struct found *f, const struct place *p)
     free(word);
 }
 
+/* Where a learned parameter of the kind starts. */
+static void source_learned(struct found *f, const struct place *p)
+{
+    char *spec = p->n > 2 ? place_word(p, 2) : xstrdup("");
+    spec[strcspn(spec, ":,(<")] = '\0';
+    const struct quantizer_kind *k = quantizer_kind_find(spec);
+    for (int i = 0; k && k->learned && k->learned[i].name; i++)
+        found_add(f, k->learned[i].name, "=", k->learned[i].help);
+    free(spec);
+}
+
 static void source_quantize(struct found *f, const struct place *p)
 {
     static const char *const widths[] = { "w8", "w4", "w2", "a8", "a4" };
@@ -583,6 +595,7 @@ static const struct {
     { "quantize", "file", source_arrays },
     { "quantize", "grad", source_arrays },
     { "quantize", "quantizer", source_quantize },
+    { "quantize", "words", source_learned },
     { "qconfig", "name", source_qconfigs },
     { "range", "words", source_range },
     { "load", "words", source_load },

@@ -132,6 +132,8 @@ void help_topic_more(struct lab *l, const void *row, struct out *out)
 {
     const struct help_topic *topic = row;
     help_wrap(out, topic->text);
+    if (topic->more)
+        topic->more(l, out);
     for (const char *p = topic->list; p && *p;) {
         struct str what = { 0 };
         size_t n = strcspn(p, "|");
@@ -140,8 +142,6 @@ void help_topic_more(struct lab *l, const void *row, struct out *out)
         str_fini(&what);
         p += n + (p[n] == '|');
     }
-    if (topic->more)
-        topic->more(l, out);
 }
 
 void help_setting(struct lab *l, const void *row, struct out *out)
