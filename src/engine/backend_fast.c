@@ -6,6 +6,7 @@
 #include <omp.h>
 
 #include "engine/fast.h"
+#include "engine/int_impl.h"
 #include "engine/onednn.h"
 
 enum status plan_dnn(struct plan *p, struct err *e)
@@ -21,6 +22,7 @@ static const struct maker *const makers[] = {
 const struct backend backend_fast = {
     .layout = LAYOUT_NHWC,
     .maker = makers,
+    .ints = &int_kernels_fast,
 };
 
 void engine_describe(struct str *out)
@@ -30,5 +32,6 @@ void engine_describe(struct str *out)
     str_add(out, "convolution: oneDNN, float32, (N,H,W,C)\n"
                  "matrix products: oneDNN sgemm\n"
                  "batch norm, relu, sums, quantizers: fused passes\n"
-                 "integer and bf16 steps: none\n");
+                 "bf16 steps: none\n");
+    int_describe(out);
 }

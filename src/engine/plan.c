@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "engine/backend.h"
+#include "engine/int_impl.h"
 #include "engine/onednn.h"
+#include "engine/onednn_int.h"
 
 const char *const mode_name[MODE_COUNT] = {"float", "fake", "int"};
 const char *const grad_name[GRAD_COUNT] = {"auto", "f32", "bf16"};
@@ -29,10 +31,10 @@ static enum status check_opts(const struct plan_opts *o, struct err *e)
     if (o->batch < 1)
         return err_set(e, STATUS_ARG, "batch is %lld, wanted 1 or more",
                        (long long)o->batch);
-    if (o->mode == MODE_INT)
+    if (o->mode == MODE_INT && (o->train || o->observe_only))
         return err_set(e, STATUS_STATE,
-                       "mode int has no engine; modes float and fake are "
-                       "available");
+                       "mode int evaluates; it neither trains nor "
+                       "calibrates");
     if (o->grad == GRAD_BF16)
         return err_set(e, STATUS_STATE,
                        "gradients in bf16 have no engine; f32 is available");
@@ -67,7 +69,7 @@ static void find_quantizers(struct plan *p)
 {
     for (int i = 0; i < p->graph->n_point; i++) {
         const struct point *t = &p->graph->point[i];
-        if (!t->q)
+        if (!t->q || (p->opts.mode == MODE_INT && !t->q->fake))
             continue;
         if (t->kind == POINT_OUT) {
             p->value[t->at].q = t->q;
@@ -91,13 +93,13 @@ static enum status make_values(struct plan *p, struct err *e)
         struct value *v = &p->value[i];
         v->raw = v->out = v->view = v->view_grad = -1;
         v->raw_grad = v->grad = v->saved = v->unit = -1;
-        v->point = v->point_in = -1;
+        v->point = v->point_in = v->code = v->view_code = -1;
         for (int k = 0; k < OP_MAX_PARAMS; k++)
             v->params.value[k] = v->params.grad[k] = -1;
         if (p->graph->node[i].op->flags & OP_SOURCE)
             p->input[p->n_input++] = i;
     }
-    if (p->opts.mode == MODE_FAKE)
+    if (p->opts.mode != MODE_FLOAT)
         find_quantizers(p);
     if (p->opts.train)
         find_gradients(p);
@@ -110,11 +112,13 @@ static enum status make_unit(struct plan *p, int node, struct err *e)
     struct unit *u = arena_alloc(p->arena, sizeof(*u));
     if (!u)
         return err_memory(e, "plan");
-    for (int i = 0; p->backend->maker[i]; i++) {
+    const struct maker *const *maker =
+        p->opts.mode == MODE_INT ? int_makers : p->backend->maker;
+    for (int i = 0; maker[i]; i++) {
         memset(u, 0, sizeof(*u));
         u->node[0] = node;
         u->n = 1;
-        u->maker = p->backend->maker[i];
+        u->maker = maker[i];
         if (u->maker->fits(p, u))
             break;
     }
@@ -155,6 +159,8 @@ static enum status lower_forward(struct plan *p, struct err *e)
             return err_memory(e, "plan");
     }
     int out = p->graph->output;
+    if (p->opts.mode == MODE_INT)
+        TRY(int_numbers(p, out, e));
     p->output = plan_logical(p, out, p->value[out].out, PHASE_FORWARD);
     if (p->out_of_memory)
         return err_memory(e, "plan");
@@ -263,6 +269,7 @@ enum status plan_new(const struct plan_opts *o, struct plan **out,
     p->threads = omp_get_max_threads();
     p->backend = o->backend ? o->backend : backend_table[0].impl;
     p->opts.backend = p->backend;
+    p->opts.target = o->target ? o->target : &target_table[0];
     p->scratch = p->output = p->output_grad = -1;
     p->arena = arena_new();
     enum status s = p->arena ? build(p, e) : err_memory(e, "plan");
@@ -282,6 +289,7 @@ void plan_free(struct plan *p)
         if (p->step[i]->kind->fini)
             p->step[i]->kind->fini(p->step[i]);
     dnn_free(p->dnn);
+    dnn_sums_engine_free(p->sums);
     mem_free(p->memory);
     mem_free(p->buf);
     mem_free(p->step);

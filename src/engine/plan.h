@@ -15,6 +15,8 @@
 
 #include "quant/assign.h"
 
+struct target_row;            /* engine/target.h */
+
 enum mode { MODE_FLOAT, MODE_FAKE, MODE_INT, MODE_COUNT };
 extern const char *const mode_name[MODE_COUNT];
 
@@ -31,6 +33,12 @@ const struct backend *backend_find(const char *name);   /* NULL: none */
 
 enum grad_type { GRAD_AUTO, GRAD_F32, GRAD_BF16, GRAD_COUNT };
 extern const char *const grad_name[GRAD_COUNT];
+
+/* How mode int makes its sums where back end fast has a choice: oneDNN on
+ * bytes or on whole numbers in float32, or a kernel of its own. A way that is
+ * not exact for a layer's codes gives way to the next. */
+enum sum_path { SUM_AUTO, SUM_INT8, SUM_F32, SUM_OWN, SUM_COUNT };
+extern const char *const sum_name[SUM_COUNT];
 
 /* Called between steps; anything but STATUS_OK (STATUS_STOPPED) abandons the
  * pass and is returned. May be NULL. */
@@ -50,6 +58,8 @@ struct plan_opts {
     enum bn_fold fold;
     enum grad_type grad;
     const struct backend *backend;      /* NULL: fast */
+    const struct target_row *target;    /* mode int; NULL: ort */
+    enum sum_path sums;       /* mode int */
     struct rng *dropout;      /* borrowed; NULL when not training */
     bool deterministic;
 };
@@ -86,6 +96,11 @@ bool plan_stale(const struct plan *p);
  * before == true: before its quantizer. Needs keep_values. */
 enum status plan_value(const struct plan *p, int node, bool before,
                        float *out, struct err *e);
+/* Mode int: the integers of a node's value, (batch, ...) in logical layout.
+ * Needs keep_values but for the output. STATUS_STATE when it is numbers, or
+ * inside a fused layer. */
+enum status plan_codes(const struct plan *p, int node, int32_t *out,
+                       struct err *e);
 /* The same for the gradient of a node's value. */
 enum status plan_value_grad(const struct plan *p, int node, float *out,
                             struct err *e);

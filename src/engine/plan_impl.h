@@ -99,6 +99,8 @@ struct value {
     bool wants_grad;
     struct quantizer *q, *q_in;        /* in force in this mode, or NULL */
     int point, point_in;
+    int code, view_code;      /* mode int: buffers of codes, -1 */
+    struct quantizer *grid;   /* mode int: whose grid they are; NULL: numbers */
     int unit;
     struct node_params params;
 };
@@ -111,9 +113,13 @@ struct point_mark {
     bool fake, observe, learn;
 };
 
+struct int_kernels;
+struct dnn_sums_engine;
+
 struct backend {
     enum layout layout;       /* of rank-4 values */
     const struct maker *const *maker;  /* tried in order; NULL ends */
+    const struct int_kernels *ints;    /* layers of mode int */
 };
 
 struct plan {
@@ -139,6 +145,7 @@ struct plan {
     real *mark_block;
     int threads;              /* that the steps were made for */
     struct dnn *dnn;          /* back end fast; NULL before its first use */
+    struct dnn_sums_engine *sums;      /* likewise */
     bool profile, out_of_memory;
 };
 

@@ -28,7 +28,7 @@ struct weight_prep *weights_of(const struct plan *p, int node)
 
 static bool quantizes(const struct plan *p, const struct quantizer *q)
 {
-    return q && p->opts.mode == MODE_FAKE;
+    return q && p->opts.mode != MODE_FLOAT;
 }
 
 /* The quantizer at one of a node's points, or NULL. */
@@ -47,8 +47,14 @@ int plan_fold_bn(const struct plan *p, int node)
     int bn = graph_group_bn(p->graph, node);
     if (bn < 0 || p->graph->node[bn].bn_folded)
         return -1;
-    /* Other operators may stand between in a group made by hand. */
-    return p->graph->node[bn].in[0] == node ? bn : -1;
+    /* Other operators may stand between in a group made by hand, or another
+     * quantizer; and a dense layer on sequences has its outputs on the last
+     * axis, where batch norm does not look. */
+    const struct node *n = &p->graph->node[node];
+    if (p->graph->node[bn].in[0] != node || point_q(p, bn, POINT_IN) ||
+        (n->op == &op_dense && n->shape.rank > 2))
+        return -1;
+    return bn;
 }
 
 bool plan_bn_absorbed(const struct plan *p, int node)

@@ -80,9 +80,11 @@ ENGINE_CLONES void grid_dequantize(const struct int_grid *g, const uint8_t *x,
 
 static int64_t whole_of(float v)
 {
-    if (!(v > -0x1p62f))
-        return -((int64_t)1 << 62);
-    return v < 0x1p62f ? (int64_t)rintf(v) : (int64_t)1 << 62;
+    if (isnan(v))
+        return 0;
+    v = v > -0x1p62f ? v : -0x1p62f;
+    v = v < 0x1p62f ? v : 0x1p62f;
+    return (int64_t)rintf(v);
 }
 
 static void bias_ort(const struct bias_rule *b, int64_t *whole, float *rest)
