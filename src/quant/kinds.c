@@ -25,10 +25,41 @@ struct kcall kcall_codes(const struct quantizer *q, const real *x,
     return (struct kcall){.cq = q, .x = x, .code = code, .view = v};
 }
 
-void view_serial(struct qview v, piece_fn fn, void *ctx)
+struct noise noise_new(struct rng *rng)
 {
-    for (int64_t r = 0; r < v.outer * v.channels; r++)
-        fn(ctx, r % v.channels, r * v.inner, v.inner);
+    struct noise z = {.on = rng != NULL};
+
+    for (int i = 0; i < 2 && rng; i++)
+        z.key[i] = (uint32_t)rng_below(rng, (uint64_t)1 << 32);
+    return z;
+}
+
+/* A 32-bit finalizer: every input bit reaches every output bit. */
+SELECT_INLINE uint32_t mixed(uint32_t v)
+{
+    v = (v ^ v >> 16) * 0x7feb352dU;
+    v = (v ^ v >> 15) * 0x846ca68bU;
+    return v ^ v >> 16;
+}
+
+QUANT_CLONES static void hash_run(uint32_t first, uint32_t a, uint32_t b,
+                                  real *u, int64_t n)
+{
+    const real step = REAL(1.0) / (1 << 24);
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        u[i] = (real)(int32_t)(mixed(mixed((first + (uint32_t)i) ^ a) + b)
+                               >> 8) * step;
+}
+
+void noise_block(const struct noise *z, int64_t at, uint32_t salt, real *u,
+                 int64_t n)
+{
+    uint32_t high = (uint32_t)(at >> 32);
+
+    hash_run((uint32_t)at, z->key[0],
+             z->key[1] + mixed(salt * 0x9e3779b9U + high), u, n);
 }
 
 void pass_gradient(const real *dy, real *dx, int64_t n)
@@ -37,21 +68,9 @@ void pass_gradient(const real *dy, real *dx, int64_t n)
         memmove(dx, dy, (size_t)n * sizeof *dx);
 }
 
-/* Magnitudes are ordered like their bits. */
 QUANT_CLONES real absmax_of(const real *x, int64_t n)
 {
-    const real_bits infinity = (real_bits)(2 * REAL_BIAS + 1)
-                               << REAL_FRACTION;
-    real_bits most = 0;
-
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < n; i++) {
-        real_bits u = real_to_bits(real_fabs(x[i]));
-        real_bits number = u > infinity ? 0 : u;
-
-        most = number > most ? number : most;
-    }
-    return real_from_bits(most < infinity ? most : infinity - 1);
+    return absmax_inline(x, n);
 }
 
 double abs_sum(const real *x, int64_t n)
@@ -241,60 +260,83 @@ enum status kind_check(const struct qspec *s, unsigned uses, struct err *e)
     return STATUS_OK;
 }
 
-/* One block: the two terms, and 1 or 0 for what passes. */
-QUANT_CLONES static void scale_terms(const struct grid *gp, const real *x,
-                                     const real *dy, real *term, int64_t n,
-                                     bool pass)
+/* One block: dx, and the terms of the sums; how is a constant at each call. */
+SELECT_INLINE void scale_terms(const struct grid *gp, const real *x,
+                               const real *dy, real *dx, real *term,
+                               int64_t n, unsigned how)
 {
     real scale = gp->scale, z = gp->zero_point, lo = gp->lo, hi = gp->hi;
     real before = gp->spec->zp_before ? z : 0, after = z - before;
-    real *t0 = term, *t1 = term + QUANT_BLOCK, *in = term + 2 * QUANT_BLOCK;
-    real least = pass ? 1 : 0;
+    real *t0 = term, *t1 = term + QUANT_BLOCK;
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real u = x[i] / scale;
+        real d = dy[i], u = x[i] / scale;
         real v = real_rint(u + before) + after;
-        real inside = pick((v >= lo) & (v <= hi), 1, least);
-        bool passes = inside > 0;
+        bool in = (v >= lo) & (v <= hi);
+        real back = how & SCALE_DIVIDED ? d * scale / scale : d;
 
-        t0[i] = dy[i] * (within(v, lo, hi) - z - pick(passes, u, 0));
-        t1[i] = pick(passes, 0, dy[i]);
-        in[i] = inside;
+        if (how & SCALE_PASS) {
+            t0[i] = d * (within(v, lo, hi) - z - u);
+            dx[i] = back;
+        } else {
+            t0[i] = d * (within(v, lo, hi) - z - pick(in, u, 0));
+            t1[i] = pick(in, 0, d);
+            dx[i] = pick(in, back, 0);
+        }
     }
 }
 
-QUANT_CLONES static void mask_plain(const real *dy, const real *in, real *dx,
-                                    int64_t n)
+typedef void (*terms_fn)(const struct grid *g, const real *x, const real *dy,
+                         real *dx, real *term, int64_t n);
+
+QUANT_CLONES static void terms_masked(const struct grid *g, const real *x,
+                                      const real *dy, real *dx, real *term,
+                                      int64_t n)
 {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = dy[i] * in[i];
+    scale_terms(g, x, dy, dx, term, n, SCALE_MASKED);
 }
 
-QUANT_CLONES static void mask_divided(const real *dy, const real *in,
-                                      real *dx, int64_t n, real scale)
+QUANT_CLONES static void terms_divided(const struct grid *g, const real *x,
+                                       const real *dy, real *dx, real *term,
+                                       int64_t n)
 {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = dy[i] * scale / scale * in[i];
+    scale_terms(g, x, dy, dx, term, n, SCALE_DIVIDED);
+}
+
+QUANT_CLONES static void terms_pass(const struct grid *g, const real *x,
+                                    const real *dy, real *dx, real *term,
+                                    int64_t n)
+{
+    scale_terms(g, x, dy, dx, term, n, SCALE_PASS);
+}
+
+QUANT_CLONES static void terms_both(const struct grid *g, const real *x,
+                                    const real *dy, real *dx, real *term,
+                                    int64_t n)
+{
+    scale_terms(g, x, dy, dx, term, n, SCALE_DIVIDED | SCALE_PASS);
 }
 
 void scale_backward(const struct grid *g, const real *x, const real *dy,
                     real *dx, int64_t n, double *sum, unsigned how)
 {
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real term[3 * QUANT_BLOCK];
-        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-        const real *in = term + 2 * QUANT_BLOCK;
+    static const terms_fn table[] = {
+        [SCALE_MASKED] = terms_masked,
+        [SCALE_DIVIDED] = terms_divided,
+        [SCALE_PASS] = terms_pass,
+        [SCALE_DIVIDED | SCALE_PASS] = terms_both,
+    };
+    bool outside = !(how & SCALE_PASS) && !g->spec->symmetric;
 
-        scale_terms(g, x + i, dy + i, term, m, how & SCALE_PASS);
-        if (how & SCALE_DIVIDED)
-            mask_divided(dy + i, in, dx + i, m, g->scale);
-        else
-            mask_plain(dy + i, in, dx + i, m);
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        real term[2 * QUANT_BLOCK];
+        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        table[how](g, x + i, dy + i, dx + i, term, m);
         sum[0] += block_sum(term, m);
-        sum[1] += block_sum(term + QUANT_BLOCK, m);
+        if (outside)
+            sum[1] += block_sum(term + QUANT_BLOCK, m);
     }
 }
 
@@ -309,11 +351,51 @@ struct place place_of(const struct quantizer *q, int64_t channel, real x)
     return (struct place){c - z, v >= lo && v <= hi};
 }
 
+#define FEW 64
+
+QUANT_CLONES static int count_above(const real *v, int64_t n, real limit)
+{
+    int hits = 0;
+
+#pragma omp simd reduction(+ : hits)
+    for (int64_t i = 0; i < n; i++)
+        hits += v[i] > limit;
+    return hits;
+}
+
+/* The k-th largest of n values for k up to FEW: the k largest so far, falling;
+ * blocks that hold none larger than the last of them cost one look. */
+static real largest_kth(const real *v, int64_t n, int64_t k)
+{
+    real top[FEW + 1];
+    int64_t have = 0;
+
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        if (have == k && !count_above(v + i, m, top[k - 1]))
+            continue;
+        for (int64_t j = i; j < i + m; j++) {
+            int64_t at = have;
+
+            if (have == k && !(v[j] > top[k - 1]))
+                continue;
+            for (; at > 0 && top[at - 1] < v[j]; at--)
+                top[at] = top[at - 1];
+            top[at] = v[j];
+            have += have < k;
+        }
+    }
+    return top[k - 1];
+}
+
 /* Hoare's selection with the middle as pivot. */
 real select_kth(real *v, int64_t n, int64_t k)
 {
     int64_t lo = 0, hi = n - 1, at = k - 1;
 
+    if (n - k < FEW)
+        return largest_kth(v, n, n - k + 1);
     while (lo < hi) {
         real pivot = v[lo + (hi - lo) / 2];
         int64_t i = lo, j = hi;

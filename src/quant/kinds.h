@@ -26,9 +26,17 @@ struct kcall kcall_backward(struct quantizer *q, const real *x,
 struct kcall kcall_codes(const struct quantizer *q, const real *x,
                          int32_t *code, struct qview v);
 
-/* As view_each, one piece after the other: for random draws, whose order is
- * that of the elements. */
-void view_serial(struct qview v, piece_fn fn, void *ctx);
+/* Uniform draws in [0, 1) as a hash of a key and the element's index: they
+ * depend on neither the order nor the number of threads, and the key comes
+ * from the stream, one per pass. */
+struct noise {
+    bool on;
+    uint32_t key[2];
+};
+struct noise noise_new(struct rng *rng);      /* NULL: off */
+/* For n elements from index `at`; salt tells several draws apart. */
+void noise_block(const struct noise *z, int64_t at, uint32_t salt, real *u,
+                 int64_t n);
 
 /* dx = dy; they may be the same. */
 void pass_gradient(const real *dy, real *dx, int64_t n);
@@ -37,6 +45,22 @@ void pass_gradient(const real *dy, real *dx, int64_t n);
  * finite number, so that no scale made from it is NaN. */
 void view_absmax(const real *x, struct qview v, real *out);
 real absmax_of(const real *x, int64_t n);
+/* The same inside a loop; magnitudes are ordered like their bits. */
+SELECT_INLINE real absmax_inline(const real *x, int64_t n)
+{
+    const real_bits infinity = (real_bits)(2 * REAL_BIAS + 1)
+                               << REAL_FRACTION;
+    real_bits most = 0;
+
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < n; i++) {
+        real_bits u = real_to_bits(real_fabs(x[i]));
+        real_bits number = u > infinity ? 0 : u;
+
+        most = number > most ? number : most;
+    }
+    return real_from_bits(most < infinity ? most : infinity - 1);
+}
 /* Sum of |x|, in a fixed order. */
 double abs_sum(const real *x, int64_t n);
 
@@ -95,7 +119,8 @@ enum status kind_check(const struct qspec *s, unsigned uses, struct err *e);
 
 /* The gradients of y = s * (clamp(rne(x / s) + z) - z) on n elements:
  * sum[0] += dy * (inside ? rne(x/s) - x/s : code - z), sum[1] += outside dy,
- * dx = inside dy. dx and dy may be the same. */
+ * dx = inside dy; sum[1] stays 0 for symmetric grids. dx and dy may be the
+ * same. */
 enum scale_grad {
     SCALE_MASKED = 0,
     SCALE_DIVIDED = 1 << 0,   /* dx = dy * s / s: what automatic

@@ -111,15 +111,103 @@ QUANT_CLONES static void from_steps(const struct minifloat_run *r,
     }
 }
 
+static void round_by_noise(const struct noise *z, int64_t at, real *v,
+                           int64_t n)
+{
+    real u[QUANT_BLOCK];
+
+    noise_block(z, at, 0, u, n);
+    for (int64_t i = 0; i < n; i++)
+        v[i] = real_floor(v[i] + u[i]);
+}
+
+/* In one pass, half to even, for formats whose powers are normal numbers. */
+SELECT_INLINE void nearest(const struct minifloat *f, real scale,
+                           const real *x, real *y, int64_t n)
+{
+    real_int least = f->least - f->mantissa_bits;
+    real_int top = f->top - f->mantissa_bits;
+    real_int bias = REAL_BIAS, m = f->mantissa_bits;
+    real max = f->max;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real u = x[i] / scale;
+        real_int k = real_exponent(real_fabs(u)) - m;
+        real up, down;
+
+        k = pick_int(k < least, least, k);
+        k = pick_int(k > top, top, k);
+        up = real_from_bits((real_bits)(bias - k) << REAL_FRACTION);
+        down = real_from_bits((real_bits)(bias + k) << REAL_FRACTION);
+        y[i] = within(real_rint(u * up) * down, -max, max) * scale;
+    }
+}
+
+QUANT_CLONES static void nearest_run(const struct minifloat *f, real scale,
+                                     const real *x, real *y, int64_t n)
+{
+    nearest(f, scale, x, y, n);
+}
+
+static bool has_normal_powers(const struct minifloat *f)
+{
+    return f->least - f->mantissa_bits > -REAL_BIAS &&
+           f->top - f->mantissa_bits < REAL_BIAS;
+}
+
+/* The power of two is kept where float's normal numbers can hold it. */
+SELECT_INLINE real shared_scale(const struct minifloat *f, real absmax)
+{
+    real_int e = real_exponent(absmax) - (real_int)f->top;
+
+    return real_pow2(e < -126 ? -126 : e > 127 ? 127 : e);
+}
+
+real minifloat_shared_scale(const struct minifloat *f, real absmax)
+{
+    return shared_scale(f, absmax);
+}
+
+QUANT_CLONES static void block_rows(const struct minifloat *f, const real *x,
+                                    real *y, real *scale, struct qview v)
+{
+    int64_t n = v.inner;
+
+    for (int64_t r = 0; r < v.channels; r++, x += n, y += n) {
+        real s = shared_scale(f, absmax_inline(x, n));
+
+        if (scale)
+            scale[r] = s;
+        nearest(f, s, x, y, n);
+    }
+}
+
+bool minifloat_block_rows(const struct minifloat *f, const real *x, real *y,
+                          real *scale, struct qview v)
+{
+    if (!has_normal_powers(f))
+        return false;
+    block_rows(f, x, y, scale, v);
+    return true;
+}
+
 void minifloat_forward(const struct minifloat_run *r, const real *x, real *y,
                        int64_t n)
 {
+    if (r->rounding == ROUND_HALF_EVEN && has_normal_powers(r->format)) {
+        nearest_run(r->format, r->scale, x, y, n);
+        return;
+    }
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real v[QUANT_BLOCK], e[QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         to_steps(r, x + i, v, e, m);
-        round_block(r->rounding, r->rng, v, m);
+        if (r->rounding == ROUND_STOCHASTIC)
+            round_by_noise(r->noise, r->at + i, v, m);
+        else
+            round_block(r->rounding, NULL, v, m);
         from_steps(r, v, e, y + i, m);
     }
 }
@@ -173,18 +261,40 @@ static void describe_run(const struct minifloat_run *r, real v,
                (unsigned)minifloat_code(f, y / r->scale), (double)(y - v));
 }
 
-static struct minifloat_run run_of(const struct kcall *c, int64_t channel)
+struct minifloat_call minifloat_call_of(const struct quantizer *q, bool train)
 {
-    const struct quantizer *q = c->cq;
-    bool chance = c->train && q->rng;
+    bool draws = train && q->spec.rounding == ROUND_STOCHASTIC;
+
+    return (struct minifloat_call){
+        .format = minifloat_format(&q->spec),
+        .noise = noise_new(draws ? q->rng : NULL),
+    };
+}
+
+struct minifloat_run minifloat_run_of(const struct quantizer *q,
+                                      const struct minifloat_call *c,
+                                      int64_t at)
+{
     enum rounding r = q->spec.rounding;
 
     return (struct minifloat_run){
-        .format = c->own,
-        .scale = q->scale[channel],
-        .rounding = r == ROUND_STOCHASTIC && !chance ? ROUND_HALF_EVEN : r,
-        .rng = chance ? q->rng : NULL,
+        .format = &c->format,
+        .scale = 1,
+        .rounding = r == ROUND_STOCHASTIC && !c->noise.on ? ROUND_HALF_EVEN
+                                                          : r,
+        .noise = &c->noise,
+        .at = at,
     };
+}
+
+static struct minifloat_run run_of(const struct kcall *c, int64_t channel)
+{
+    const struct quantizer *q = c->cq;
+    const struct minifloat_call *m = c->own;
+    struct minifloat_run r = minifloat_run_of(q, m, 0);
+
+    r.scale = q->scale[channel];
+    return r;
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
@@ -192,6 +302,7 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     const struct kcall *c = ctx;
     struct minifloat_run r = run_of(c, channel);
 
+    r.at = at;
     minifloat_forward(&r, c->x + at, c->y + at, n);
 }
 
@@ -219,23 +330,20 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 void minifloat_kind_forward(struct quantizer *q, const real *x, real *y,
                             struct qview v, bool train)
 {
-    struct minifloat f = minifloat_format(&q->spec);
+    struct minifloat_call m = minifloat_call_of(q, train);
     struct kcall c = kcall_forward(q, x, y, v, train);
 
-    c.own = &f;
-    if (q->spec.rounding == ROUND_STOCHASTIC)
-        view_serial(v, forward_piece, &c);
-    else
-        view_each(v, forward_piece, &c);
+    c.own = &m;
+    view_each(v, forward_piece, &c);
 }
 
 void minifloat_kind_backward(struct quantizer *q, const real *x,
                              const real *dy, real *dx, struct qview v)
 {
-    struct minifloat f = minifloat_format(&q->spec);
+    struct minifloat_call m = minifloat_call_of(q, false);
     struct kcall c = kcall_backward(q, x, dy, dx, v);
 
-    c.own = &f;
+    c.own = &m;
     if (q->spec.grad == QGRAD_PASS)
         pass_gradient(dy, dx, view_count(v));
     else
@@ -245,10 +353,10 @@ void minifloat_kind_backward(struct quantizer *q, const real *x,
 void minifloat_kind_codes(const struct quantizer *q, const real *x,
                           int32_t *code, struct qview v)
 {
-    struct minifloat f = minifloat_format(&q->spec);
+    struct minifloat_call m = minifloat_call_of(q, false);
     struct kcall c = kcall_codes(q, x, code, v);
 
-    c.own = &f;
+    c.own = &m;
     view_each(v, codes_piece, &c);
 }
 
@@ -271,8 +379,8 @@ void minifloat_kind_surrogate(const struct quantizer *base,
 void minifloat_kind_describe(const struct quantizer *q, real v,
                              struct str *out)
 {
-    struct minifloat f = minifloat_format(&q->spec);
-    struct kcall c = {.cq = q, .own = &f};
+    struct minifloat_call m = minifloat_call_of(q, false);
+    struct kcall c = {.cq = q, .own = &m};
     struct minifloat_run r = run_of(&c, 0);
 
     describe_run(&r, v, out);

@@ -31,16 +31,34 @@ enum status minifloat_check(const struct qspec *s, struct err *e);
 void minifloat_span(const struct qspec *s, int64_t *lo, int64_t *hi);
 struct minifloat minifloat_format(const struct qspec *s);
 
-/* y = scale * nearest(x / scale); x and y may be the same. rng is used for
- * stochastic rounding only. */
+/* y = scale * nearest(x / scale); x and y may be the same. noise is for
+ * stochastic rounding, `at` the index of x[0]. */
 struct minifloat_run {
     const struct minifloat *format;
     real scale;
     enum rounding rounding;
-    struct rng *rng;
+    const struct noise *noise;
+    int64_t at;
 };
 void minifloat_forward(const struct minifloat_run *r, const real *x, real *y,
                        int64_t n);
+/* What the runs of one pass share, and one of them: scale 1, index `at`. */
+struct minifloat_call {
+    struct minifloat format;
+    struct noise noise;
+};
+struct minifloat_call minifloat_call_of(const struct quantizer *q,
+                                        bool train);
+struct minifloat_run minifloat_run_of(const struct quantizer *q,
+                                      const struct minifloat_call *c,
+                                      int64_t at);
+/* MX: 2^(floor(log2 absmax) - top). */
+real minifloat_shared_scale(const struct minifloat *f, real absmax);
+/* v.channels blocks of v.inner values, each with its shared scale (kept in
+ * scale unless that is NULL), to the nearest; false: the format needs the
+ * general way. */
+bool minifloat_block_rows(const struct minifloat *f, const real *x, real *y,
+                          real *scale, struct qview v);
 /* dx = dy where |x| does not round beyond the largest value. */
 void minifloat_backward(const struct minifloat_run *r, const real *x,
                         const real *dy, real *dx, int64_t n);

@@ -64,16 +64,17 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    real k = spec_real(s, SET_TEMPERATURE) / r->before;
+    struct qkeras_chance c = {spec_real(s, SET_TEMPERATURE) / r->before, 0,
+                              spec_int(s, SET_REAL)};
 
     memcpy(u, x, (size_t)n * sizeof *u);
-    if (!r->rng)
+    if (!r->noise->on) {
         qkeras_sign_values(r->step, 0, x, xq, n);
-    for (int64_t i = 0; i < n && r->rng; i++) {
-        real p = qkeras_probability(k * x[i], spec_int(s, SET_REAL));
-
-        xq[i] = p >= (real)rng_uniform(r->rng) ? r->step : 0;
+        return;
     }
+    qkeras_draw(r, &c, 0, x, xq, n);
+    for (int64_t i = 0; i < n; i++)
+        xq[i] *= r->step;
 }
 
 static const struct qkeras_map map = {

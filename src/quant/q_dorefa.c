@@ -81,18 +81,20 @@ static real largest_tanh(real absmax)
     return m > REAL(1e-30) ? m : REAL(1e-30);
 }
 
-static inline __attribute__((always_inline)) real code_of(real t, real m,
-                                                          real n)
+/* half: 1 / 2m. */
+SELECT_INLINE real code_of(real t, real half, real n)
 {
-    return real_rint(n * (t / (2 * m) + REAL(0.5)));
+    return real_rint(n * (t * half + REAL(0.5)));
 }
 
 QUANT_CLONES static void forward_run(real m, real n, real *t, real *y,
                                      int64_t count)
 {
+    real half = 1 / (2 * m);
+
 #pragma omp simd
     for (int64_t i = 0; i < count; i++)
-        y[i] = (2 * code_of(t[i], m, n) - n) / n;
+        y[i] = (2 * code_of(t[i], half, n) - n) / n;
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
@@ -138,12 +140,14 @@ static void forward(struct quantizer *q, const real *x, real *y,
 QUANT_CLONES static void backward_run(real m, const real *dy, const real *d,
                                       real *dx, real *term, int64_t n)
 {
+    real over = 1 / m;
+
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         real g = dy[i];
 
         term[i] = g * term[i];
-        dx[i] = g / m * d[i];
+        dx[i] = g * over * d[i];
     }
 }
 
@@ -157,8 +161,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
         real t[QUANT_BLOCK], d[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
-        tanh_block(c->x + at + i, t, k);
-        sech2_block(c->x + at + i, d, k);
+        tanh_sech2_block(c->x + at + i, t, d, k);
         backward_run(m, c->dy + at + i, d, c->dx + at + i, t, k);
         sum[0] += block_sum(t, k);
     }
@@ -208,7 +211,7 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
             continue;
         }
         tanh_block(c->x + i, &t, 1);
-        c->code[i] = (int32_t)(2 * code_of(t, m, levels) - levels);
+        c->code[i] = (int32_t)(2 * code_of(t, 1 / (2 * m), levels) - levels);
     }
 }
 

@@ -51,14 +51,16 @@ QUANT_CLONES void dorefa_gradient(int bits, real m, const real *x,
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
-    struct rng *rng = c->train ? c->q->rng : NULL;
+    const struct noise *z = c->own;
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real noise[QUANT_BLOCK] = {0};
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
-        for (int64_t j = 0; j < k && rng; j++)
-            noise[j] = (real)(rng_uniform(rng) - 0.5);
+        if (z->on)
+            noise_block(z, at + i, 0, noise, k);
+        for (int64_t j = 0; j < k && z->on; j++)
+            noise[j] -= REAL(0.5);
         dorefa_gradient(c->q->spec.bits, c->q->hi[channel], c->x + at + i,
                         noise, c->y + at + i, k);
     }
@@ -67,8 +69,10 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 static void forward(struct quantizer *q, const real *x, real *y,
                     struct qview v, bool train)
 {
+    struct noise z = noise_new(train ? q->rng : NULL);
     struct kcall c = kcall_forward(q, x, y, v, train);
 
+    c.own = &z;
     assert(v.channels == q->channels);
     view_absmax(x, v, q->hi);
     for (int64_t k = 0; k < v.channels; k++) {
@@ -76,7 +80,7 @@ static void forward(struct quantizer *q, const real *x, real *y,
         q->lo[k] = -q->hi[k];
         q->scale[k] = q->hi[k] / (real)q->hi_code;
     }
-    view_serial(v, forward_piece, &c);
+    view_each(v, forward_piece, &c);
 }
 
 static void backward(struct quantizer *q, const real *x, const real *dy,

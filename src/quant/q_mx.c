@@ -21,33 +21,13 @@ static void defaults(struct qspec *s)
     s->grad = QGRAD_PASS;
 }
 
-/* The power of two is kept where float's normal numbers can hold it. */
-static real block_scale(const struct minifloat *f, real absmax)
-{
-    real_int e = real_exponent(absmax) - (real_int)f->top;
-
-    return real_pow2(e < -126 ? -126 : e > 127 ? 127 : e);
-}
-
-static struct minifloat_run run_of(const struct kcall *c)
-{
-    const struct quantizer *q = c->cq;
-    bool chance = c->train && q->rng;
-    enum rounding r = q->spec.rounding;
-
-    return (struct minifloat_run){
-        .format = c->own,
-        .rounding = r == ROUND_STOCHASTIC && !chance ? ROUND_HALF_EVEN : r,
-        .rng = chance ? q->rng : NULL,
-    };
-}
-
 typedef void (*block_fn)(const struct kcall *c, struct minifloat_run *r,
                          int64_t at, int64_t n);
 
 static void forward_block(const struct kcall *c, struct minifloat_run *r,
                           int64_t at, int64_t n)
 {
+    r->at = at;
     minifloat_forward(r, c->x + at, c->y + at, n);
 }
 
@@ -68,11 +48,17 @@ static void codes_block(const struct kcall *c, struct minifloat_run *r,
     }
 }
 
+static void put_range(struct quantizer *q, int64_t channel, real max)
+{
+    q->hi[channel] = q->scale[channel] * max;
+    q->lo[channel] = -q->hi[channel];
+}
+
 /* A block is a channel of the view: outer runs of inner elements. */
 static void block(const struct kcall *c, int64_t channel, block_fn fn)
 {
     struct qview v = c->view;
-    struct minifloat_run r = run_of(c);
+    struct minifloat_run r = minifloat_run_of(c->cq, c->own, 0);
     real absmax = 0;
 
     for (int64_t o = 0; o < v.outer; o++) {
@@ -81,44 +67,70 @@ static void block(const struct kcall *c, int64_t channel, block_fn fn)
 
         absmax = m > absmax ? m : absmax;
     }
-    r.scale = block_scale(r.format, absmax);
+    r.scale = minifloat_shared_scale(r.format, absmax);
     for (int64_t o = 0; o < v.outer; o++)
         fn(c, &r, (o * v.channels + channel) * v.inner, v.inner);
     if (c->q && channel < c->q->channels) {
         c->q->scale[channel] = r.scale;
-        c->q->hi[channel] = r.scale * r.format->max;
-        c->q->lo[channel] = -c->q->hi[channel];
+        put_range(c->q, channel, r.format->max);
     }
 }
 
-/* Random draws keep the order of the elements: one thread. */
 static void run_blocks(const struct kcall *c, block_fn fn)
 {
-    bool serial = c->cq->spec.rounding == ROUND_STOCHASTIC;
-
 #pragma omp parallel for schedule(static) \
-    if (!serial && view_count(c->view) >= QUANT_PARALLEL)
+    if (view_count(c->view) >= QUANT_PARALLEL)
     for (int64_t k = 0; k < c->view.channels; k++)
         block(c, k, fn);
+}
+
+#define ROWS 256              /* blocks a thread takes at once */
+
+/* Blocks that lie one after the other, to the nearest value. */
+static bool run_rows(const struct kcall *c)
+{
+    const struct minifloat_call *m = c->own;
+    const struct minifloat *f = &m->format;
+    struct quantizer *q = c->q;
+    struct qview v = c->view;
+    bool done = v.outer == 1 && q->spec.rounding == ROUND_HALF_EVEN;
+
+#pragma omp parallel for schedule(static) reduction(&& : done) \
+    if (done && view_count(v) >= QUANT_PARALLEL)
+    for (int64_t k = 0; k < v.channels; k += ROWS) {
+        struct qview part = {1, v.channels - k, v.inner};
+        real *scale = k + ROWS <= q->channels ? q->scale + k : NULL;
+
+        if (part.channels > ROWS)
+            part.channels = ROWS;
+        if (v.channels <= q->channels)
+            scale = q->scale + k;
+        done = done && minifloat_block_rows(f, c->x + k * v.inner,
+                                            c->y + k * v.inner, scale, part);
+    }
+    for (int64_t k = 0; k < q->channels && done; k++)
+        put_range(q, k, f->max);
+    return done;
 }
 
 static void forward(struct quantizer *q, const real *x, real *y,
                     struct qview v, bool train)
 {
-    struct minifloat f = minifloat_format(&q->spec);
+    struct minifloat_call m = minifloat_call_of(q, train);
     struct kcall c = kcall_forward(q, x, y, v, train);
 
-    c.own = &f;
-    run_blocks(&c, forward_block);
+    c.own = &m;
+    if (!run_rows(&c))
+        run_blocks(&c, forward_block);
 }
 
 static void backward(struct quantizer *q, const real *x, const real *dy,
                      real *dx, struct qview v)
 {
-    struct minifloat f = minifloat_format(&q->spec);
+    struct minifloat_call m = minifloat_call_of(q, false);
     struct kcall c = kcall_backward(q, x, dy, dx, v);
 
-    c.own = &f;
+    c.own = &m;
     if (q->spec.grad == QGRAD_PASS)
         pass_gradient(dy, dx, view_count(v));
     else
@@ -128,10 +140,10 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
 static void codes(const struct quantizer *q, const real *x, int32_t *code,
                   struct qview v)
 {
-    struct minifloat f = minifloat_format(&q->spec);
+    struct minifloat_call m = minifloat_call_of(q, false);
     struct kcall c = kcall_codes(q, x, code, v);
 
-    c.own = &f;
+    c.own = &m;
     run_blocks(&c, codes_block);
 }
 

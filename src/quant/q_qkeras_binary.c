@@ -79,7 +79,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     real low = spec_int(s, SET_01) ? 0 : -r->step;
     real t[QUANT_BLOCK];
 
-    if (r->rng && s->rounding == ROUND_STOCHASTIC) {
+    if (r->noise->on && s->rounding == ROUND_STOCHASTIC) {
         round_input(r, x, t, n);
         x = t;
     }

@@ -128,7 +128,8 @@ static void sum_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
                       double *sum)
 {
     const struct kcall *c = ctx;
-    struct qkeras_run r = {.q = c->q, .channel = channel};
+    static const struct noise off = {.on = false};
+    struct qkeras_run r = {.q = c->q, .channel = channel, .noise = &off};
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real v[QUANT_BLOCK], xv[QUANT_BLOCK];

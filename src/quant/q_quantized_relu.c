@@ -165,7 +165,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     add_clipped(sigmoid, m, unit, (real[]){0, 1 - 1 / m}, v, xq, n);
     if (slope > 0) {
         scale_run(p, slope, v, n);
-        qkeras_round(r, v, n, REAL(0.5));
+        qkeras_round_again(r, v, n, REAL(0.5));
         add_clipped(sigmoid, slope * m, unit * slope, (real[]){-1, 0}, v, xq,
                     n);
     }

@@ -53,14 +53,26 @@ static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
     *hi = m - 1;
 }
 
-/* The rounded position on the curve, -1 to 1. */
-static real position(const struct qkeras_run *r, real x)
+/* The rounded position under the curve: code 0 to m stands for -1 to 1. */
+QUANT_CLONES static void position_run(real unit, real m, const real *x,
+                                      real *code, int64_t n)
 {
-    real m = (real)ldexp(1, r->q->spec.bits - 1);
-    real p = REAL(0.5) * (x / (r->step * m)) + REAL(0.5);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real p = REAL(0.5) * (x[i] / unit) + REAL(0.5);
 
-    p = p < 0 ? 0 : p > 1 ? 1 : p;
-    return 2 * (real_rint(p * m) / m) - 1;
+        code[i] = real_rint(within(p, 0, 1) * m);
+    }
+}
+
+static real half_of(const struct qspec *s)
+{
+    return (real)ldexp(1, s->bits - 1);
+}
+
+static real unit_of(const struct qspec *s)
+{
+    return (real)ldexp(1, spec_int(s, SET_INTEGER));
 }
 
 static real curve(real u, real rp)
@@ -84,9 +96,14 @@ static size_t scratch_bytes(const struct qspec *s, int64_t channels)
     return s->bits <= TABLE_BITS ? sizeof(struct table) : 0;
 }
 
-static real slope_of(real u, real rp)
+/* The curve's slope; 0 where the value is clipped, and at the sign's 0. */
+static real slope_of(const struct qspec *s, real rp)
 {
-    return rp == 0 ? 0 : u / (1 + u * real_fabs(rp)) / real_log(1 + u);
+    real u = spec_real(s, SET_U), m = half_of(s), y = curve(u, rp);
+
+    if (rp == 0 || y > 1 - 1 / m || y < -1 + s->narrow / m)
+        return 0;
+    return u / (1 + u * real_fabs(rp)) / real_log(1 + u);
 }
 
 static void set_range(struct quantizer *q)
@@ -102,76 +119,97 @@ static void set_range(struct quantizer *q)
         real rp = 2 * ((real)i / (real)m) - 1;
 
         t->y[i] = curve(spec_real(s, SET_U), rp);
-        t->slope[i] = slope_of(spec_real(s, SET_U), rp);
+        t->slope[i] = slope_of(s, rp);
     }
 }
 
-static real curve_at(const struct qkeras_run *r, real rp)
+QUANT_CLONES static void table_run(const real *table, const real *code,
+                                   real *out, int64_t n)
 {
-    const struct table *t = r->q->scratch;
-    real m = (real)ldexp(1, r->q->spec.bits - 1);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        bool number = code[i] == code[i];
+        real_int at = (real_int)pick(number, code[i], 0);
 
-    if (t && rp == rp)
-        return t->y[(int)((rp + 1) * m / 2)];
-    return curve(spec_real(&r->q->spec, SET_U), rp);
+        out[i] = pick(number, table[at], code[i]);
+    }
 }
 
-static real slope_at(const struct qkeras_run *r, real rp)
+/* The curve, or its slope, at codes (NaN stays NaN). */
+static void look_up(const struct qkeras_run *r, bool slope, const real *code,
+                    real *out, int64_t n)
 {
+    const struct qspec *s = &r->q->spec;
     const struct table *t = r->q->scratch;
-    real m = (real)ldexp(1, r->q->spec.bits - 1);
+    const real *table = t && slope ? t->slope : t ? t->y : NULL;
+    real m = half_of(s), u = spec_real(s, SET_U);
 
-    if (t && rp == rp)
-        return t->slope[(int)((rp + 1) * m / 2)];
-    return slope_of(spec_real(&r->q->spec, SET_U), rp);
+    if (table) {
+        table_run(table, code, out, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        real rp = 2 * (code[i] / m) - 1;
+
+        out[i] = slope ? slope_of(s, rp) : curve(u, rp);
+    }
 }
 
-static void limits(const struct qkeras_run *r, real *lo, real *hi)
+QUANT_CLONES static void values_run(real unit, real lo, real hi, real *xq,
+                                    real *u, int64_t n)
 {
-    real m = (real)ldexp(1, r->q->spec.bits - 1);
-
-    *lo = (real)r->q->lo_code / m;
-    *hi = (real)r->q->hi_code / m;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        xq[i] = unit * within(xq[i], lo, hi);
+        u[i] = xq[i];
+    }
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
-    real unit = (real)ldexp(1, spec_int(&r->q->spec, SET_INTEGER)), lo, hi;
+    const struct qspec *s = &r->q->spec;
+    real m = half_of(s);
 
-    limits(r, &lo, &hi);
-    for (int64_t i = 0; i < n; i++) {
-        real c = curve_at(r, position(r, x[i]));
+    position_run(unit_of(s), m, x, u, n);
+    look_up(r, false, u, xq, n);
+    values_run(unit_of(s), (real)r->q->lo_code / m, (real)r->q->hi_code / m,
+               xq, u, n);
+}
 
-        xq[i] = unit * (c < lo ? lo : c > hi ? hi : c);
-        u[i] = xq[i];
-    }
+/* hard_sigmoid has a slope on [-mi, mi]. */
+QUANT_CLONES static void mask_run(real unit, const real *x, real *slope,
+                                  int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        slope[i] = pick(real_fabs(x[i]) <= unit, slope[i], 0);
 }
 
 static void slopes(const struct qkeras_run *r, const real *x, real *slope,
                    int64_t n)
 {
-    real unit = (real)ldexp(1, spec_int(&r->q->spec, SET_INTEGER)), lo, hi;
+    const struct qspec *s = &r->q->spec;
+    real code[QUANT_BLOCK];
 
-    limits(r, &lo, &hi);
-    for (int64_t i = 0; i < n; i++) {
-        real rp = position(r, x[i]), c = curve_at(r, rp);
-        bool in = c >= lo && c <= hi && real_fabs(x[i] / unit) <= 1;
-
-        slope[i] = in ? slope_at(r, rp) : 0;
-    }
+    position_run(unit_of(s), half_of(s), x, code, n);
+    look_up(r, true, code, slope, n);
+    mask_run(unit_of(s), x, slope, n);
 }
 
 /* The curve at x plus the rounding residual of x0's position. */
 static real smooth(const struct qkeras_run *r, real x0, real x)
 {
-    real unit = (real)ldexp(1, spec_int(&r->q->spec, SET_INTEGER)), lo, hi;
-    real rp0 = position(r, x0), c = curve_at(r, rp0);
+    const struct qspec *s = &r->q->spec;
+    real m = half_of(s), unit = unit_of(s), code, c, rp0;
 
-    limits(r, &lo, &hi);
-    if (c < lo || c > hi || real_fabs(x0 / unit) > 1 || rp0 == 0)
+    position_run(unit, m, &x0, &code, 1);
+    look_up(r, false, &code, &c, 1);
+    rp0 = 2 * (code / m) - 1;
+    if (c < (real)r->q->lo_code / m || c > (real)r->q->hi_code / m ||
+        real_fabs(x0) > unit || rp0 == 0)
         return 0;
-    return unit * curve(spec_real(&r->q->spec, SET_U), rp0 + (x - x0) / unit);
+    return unit * curve(spec_real(s, SET_U), rp0 + (x - x0) / unit);
 }
 
 static const struct qkeras_map map = {

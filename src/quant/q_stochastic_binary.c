@@ -3,6 +3,8 @@
  * Evaluation: qkeras_binary. Training: q = 1 with probability
  * sigmoid(temperature * x / std), else -1; std of the channel with an
  * automatic alpha, else 1. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
 #include "quant/qkeras_sign.h"
 
 enum { SET_TEMPERATURE = SIGN_ROWS, SET_REAL };
@@ -61,19 +63,18 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    real k = spec_real(s, SET_TEMPERATURE) / r->before;
+    struct qkeras_chance c = {spec_real(s, SET_TEMPERATURE) / r->before, 0,
+                              spec_int(s, SET_REAL)};
 
-    if (!r->rng) {
+    if (!r->noise->on) {
         qkeras_sign_base(s, x, u, n);
         qkeras_sign_values(r->step, -r->step, x, xq, n);
         return;
     }
-    for (int64_t i = 0; i < n; i++) {
-        real p = qkeras_probability(k * x[i], spec_int(s, SET_REAL));
-
-        xq[i] = p >= (real)rng_uniform(r->rng) ? r->step : -r->step;
-        u[i] = x[i];
-    }
+    memcpy(u, x, (size_t)n * sizeof *u);
+    qkeras_draw(r, &c, 0, x, xq, n);
+    for (int64_t i = 0; i < n; i++)
+        xq[i] = r->step * (2 * xq[i] - 1);
 }
 
 /* Training has no tanh: the gradient is that of evaluation only where no

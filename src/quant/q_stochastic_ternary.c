@@ -63,25 +63,23 @@ static void draw(const struct qkeras_run *r, const real *x, real *xq,
                  int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    bool smooth = spec_int(s, SET_REAL);
     real k = spec_real(s, SET_TEMPERATURE), half = r->step / (2 * r->before);
+    struct qkeras_chance c = {k / r->before, -k * half,
+                              spec_int(s, SET_REAL)};
+    real b1[QUANT_BLOCK];
 
-    for (int64_t i = 0; i < n; i++) {
-        real t = x[i] / r->before;
-        bool b0 = qkeras_probability(k * (t - half), smooth) >=
-                  (real)rng_uniform(r->rng);
-        bool b1 = qkeras_probability(k * (t + half), smooth) >=
-                  (real)rng_uniform(r->rng);
-
-        xq[i] = r->step * (real)(b0 + b1 - 1);
-    }
+    qkeras_draw(r, &c, 0, x, xq, n);
+    c.b = k * half;
+    qkeras_draw(r, &c, 1, x, b1, n);
+    for (int64_t i = 0; i < n; i++)
+        xq[i] = r->step * (xq[i] + b1[i] - 1);
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
     qkeras_sign_base(&r->q->spec, x, u, n);
-    if (r->rng && is_auto(&r->q->spec))
+    if (r->noise->on && is_auto(&r->q->spec))
         draw(r, x, xq, n);
     else
         qkeras_ternary_values(r, x, xq, n);

@@ -13,21 +13,36 @@
 #define LN2 0.6931472f
 #endif
 
+/* The kind and its draws, as a call's own part. */
+struct qkeras_pass {
+    const struct qkeras_map *map;
+    const struct noise *noise;
+};
+
 static struct qkeras_run run_of(const struct kcall *c, int64_t channel)
 {
-    const struct qkeras_map *m = c->own;
+    static const struct noise off = {.on = false};
+    const struct qkeras_pass *p = c->own;
+    const struct qkeras_map *m = p->map;
     struct quantizer *q = c->q;
-    bool draws = m->always_random ||
-                 (c->train &&
-                  (m->random || q->spec.rounding == ROUND_STOCHASTIC));
 
     return (struct qkeras_run){
         .q = q,
         .channel = channel,
         .step = q->scale[channel] > REAL_SMALLEST ? q->scale[channel] : 0,
         .before = m->prepare ? qkeras_before(q)[channel] : 0,
-        .rng = draws ? q->rng : NULL,
+        .noise = p->noise ? p->noise : &off,
     };
+}
+
+static struct noise noise_of_pass(const struct qkeras_map *m,
+                                  const struct quantizer *q, bool train)
+{
+    bool draws = m->always_random ||
+                 (train &&
+                  (m->random || q->spec.rounding == ROUND_STOCHASTIC));
+
+    return noise_new(draws ? q->rng : NULL);
 }
 
 QUANT_CLONES static void mix(real f, bool ste, const real *xq, const real *u,
@@ -59,7 +74,8 @@ static bool ste_of(const struct qkeras_map *m, const struct qspec *s)
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
-    const struct qkeras_map *m = c->own;
+    const struct qkeras_pass *p = c->own;
+    const struct qkeras_map *m = p->map;
     const struct qspec *s = &c->q->spec;
     struct qkeras_run r = run_of(c, channel);
 
@@ -67,32 +83,23 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
         real xq[QUANT_BLOCK], u[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
+        r.at = at + i;
         m->values(&r, c->x + at + i, xq, u, k);
         mix(noise_of(m, s), ste_of(m, s), xq, u, c->y + at + i, k);
     }
 }
 
-/* One random stream is drawn in element order: no threads then. */
-static void run_pieces(const struct qkeras_map *m, struct kcall *c,
-                       piece_fn fn)
-{
-    if (c->q->rng && (m->always_random || c->train) &&
-        (m->always_random || m->random ||
-         c->q->spec.rounding == ROUND_STOCHASTIC))
-        view_serial(c->view, fn, c);
-    else
-        view_each(c->view, fn, c);
-}
-
 void qkeras_forward(const struct qkeras_map *m, struct quantizer *q,
                     const real *x, real *y, struct qview v, bool train)
 {
+    struct noise z = noise_of_pass(m, q, train);
+    struct qkeras_pass p = {m, &z};
     struct kcall c = kcall_forward(q, x, y, v, train);
 
-    c.own = m;
+    c.own = &p;
     if (m->prepare)
         m->prepare(q, x, v, train);
-    run_pieces(m, &c, forward_piece);
+    view_each(v, forward_piece, &c);
 }
 
 QUANT_CLONES static void scale_slopes(real f, const real *dy,
@@ -106,7 +113,8 @@ QUANT_CLONES static void scale_slopes(real f, const real *dy,
 static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
-    const struct qkeras_map *m = c->own;
+    const struct qkeras_pass *p = c->own;
+    const struct qkeras_map *m = p->map;
     const struct qspec *s = &c->q->spec;
     struct qkeras_run r = run_of(c, channel);
     real f = ste_of(m, s) ? 1 : 1 - noise_of(m, s);
@@ -126,9 +134,10 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 void qkeras_backward(const struct qkeras_map *m, struct quantizer *q,
                      const real *x, const real *dy, real *dx, struct qview v)
 {
+    struct qkeras_pass p = {m, NULL};
     struct kcall c = kcall_backward(q, x, dy, dx, v);
 
-    c.own = m;
+    c.own = &p;
     if (!m->slopes && ste_of(m, &q->spec))
         pass_gradient(dy, dx, view_count(v));
     else
@@ -140,10 +149,11 @@ void qkeras_surrogate(const struct qkeras_map *m,
                       const real *x, real *y, struct qview v)
 {
     struct quantizer copy = *base;
+    struct qkeras_pass p = {m, NULL};
     struct kcall c = kcall_forward(&copy, x, y, v, false);
     real f = ste_of(m, &base->spec) ? 1 : 1 - noise_of(m, &base->spec);
 
-    c.own = m;
+    c.own = &p;
     for (int64_t i = 0; i < view_count(v); i++) {
         struct qkeras_run r = run_of(&c, i / v.inner % v.channels);
         real xq, u;
@@ -159,7 +169,8 @@ void qkeras_surrogate(const struct qkeras_map *m,
 static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
-    const struct qkeras_map *m = c->own;
+    const struct qkeras_pass *p = c->own;
+    const struct qkeras_map *m = p->map;
     struct qkeras_run r = run_of(c, channel);
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
@@ -178,13 +189,14 @@ void qkeras_codes(const struct qkeras_map *m, const struct quantizer *q,
 {
     /* Scales found from x land in the arrays that both copies share. */
     struct quantizer found = *q;
+    struct qkeras_pass p = {m, NULL};
     struct kcall c = kcall_codes(q, x, code, v);
 
     c.q = &found;
-    c.own = m;
+    c.own = &p;
     if (m->prepare)
         m->prepare(&found, x, v, false);
-    run_pieces(m, &c, codes_piece);
+    view_each(v, codes_piece, &c);
 }
 
 void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
@@ -193,10 +205,11 @@ void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
     struct quantizer copy = *q;
     struct kcall c = kcall_forward(&copy, &v, NULL, (struct qview){1, 1, 1},
                                    false);
+    struct qkeras_pass p = {m, NULL};
     struct qkeras_run r;
     real xq, u, slope = 1, y;
 
-    c.own = m;
+    c.own = &p;
     r = run_of(&c, 0);
     m->values(&r, &v, &xq, &u, 1);
     mix(noise_of(m, &q->spec), ste_of(m, &q->spec), &xq, &u, &y, 1);
@@ -210,23 +223,41 @@ void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
     str_printf(out, "gradient: dx = %.9g * dy\n", (double)slope);
 }
 
-/* tf.floor(v / p) with the probability of the fraction, else tf.ceil: the
- * order of QKeras's comparison. */
-void qkeras_round(const struct qkeras_run *r, real *v, int64_t n,
-                  real precision)
+/* tf.floor where the fraction is below the draw, else tf.ceil. */
+QUANT_CLONES static void draw_run(const real *draw, real k, real *v,
+                                  int64_t n)
 {
-    real k = 1 / precision;
-
-    if (!r->rng || r->q->spec.rounding != ROUND_STOCHASTIC) {
-        round_block(ROUND_HALF_EVEN, NULL, v, n);
-        return;
-    }
+#pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         real t = v[i] * k, low = real_floor(t);
 
-        v[i] = (t - low < (real)rng_uniform(r->rng) ? low : real_ceil(t)) /
-               k;
+        v[i] = pick(t - low < draw[i], low, real_ceil(t)) / k;
     }
+}
+
+static void round_salted(const struct qkeras_run *r, uint32_t salt, real *v,
+                         int64_t n, real precision)
+{
+    real draw[QUANT_BLOCK];
+
+    if (!r->noise->on || r->q->spec.rounding != ROUND_STOCHASTIC) {
+        round_block(ROUND_HALF_EVEN, NULL, v, n);
+        return;
+    }
+    noise_block(r->noise, r->at, salt, draw, n);
+    draw_run(draw, 1 / precision, v, n);
+}
+
+void qkeras_round(const struct qkeras_run *r, real *v, int64_t n,
+                  real precision)
+{
+    round_salted(r, 0, v, n, precision);
+}
+
+void qkeras_round_again(const struct qkeras_run *r, real *v, int64_t n,
+                        real precision)
+{
+    round_salted(r, 1, v, n, precision);
 }
 
 QUANT_CLONES void qkeras_relu(real slope, real top, const real *x, real *u,

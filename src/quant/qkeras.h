@@ -33,7 +33,8 @@ struct qkeras_run {
     real step;                /* q->scale of the channel; 0 where the data
                                * asked for that and q->scale is the least */
     real before;              /* the scale that made the codes, see auto */
-    struct rng *rng;          /* NULL: evaluation, or no random rounding */
+    const struct noise *noise; /* off: evaluation, or nothing is random */
+    int64_t at;               /* index of the first element */
 };
 
 /* A quantizer by its parts; rows are -1 where it has none. */
@@ -74,6 +75,9 @@ void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
  * 1/8, depending on the quantizer; in evaluation always 1). */
 void qkeras_round(const struct qkeras_run *r, real *v, int64_t n,
                   real precision);
+/* A second rounding of the same elements draws anew. */
+void qkeras_round_again(const struct qkeras_run *r, real *v, int64_t n,
+                        real precision);
 
 /* Relu with a slope below 0, ending at `top`, and its slope. */
 void qkeras_relu(real slope, real top, const real *x, real *u, int64_t n);

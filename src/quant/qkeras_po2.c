@@ -79,16 +79,19 @@ QUANT_CLONES static void exponent_run(const real *t, real *e, bool down,
 
 /* QKeras's stochastic_round_po2: up with the probability that keeps the mean
  * at t. */
-static void draw_exponents(struct rng *rng, const real *t, real *e,
+static void draw_exponents(const struct qkeras_run *r, const real *t, real *e,
                            int64_t n)
 {
     const real ln2 = REAL(0.6931471805599453);
+    real draw[QUANT_BLOCK];
+
+    noise_block(r->noise, r->at, 0, draw, n);
 
     for (int64_t i = 0; i < n; i++) {
         real k = real_rint(real_log(t[i] + QKERAS_EPS) / ln2);
         real low = real_pow2((real_int)k) > t[i] ? k - 1 : k;
         real from = real_pow2((real_int)low);
-        real at = from + from * (real)rng_uniform(rng);
+        real at = from + from * draw[i];
 
         e[i] = t[i] < at ? low : low + 1;
     }
@@ -119,8 +122,8 @@ void qkeras_po2_values(const struct qkeras_run *r,
     real t[QUANT_BLOCK], e[QUANT_BLOCK];
 
     limit_run(max, quadratic, a, t, n);
-    if (r->rng && s->rounding == ROUND_STOCHASTIC && !down)
-        draw_exponents(r->rng, t, e, n);
+    if (r->noise->on && s->rounding == ROUND_STOCHASTIC && !down)
+        draw_exponents(r, t, e, n);
     else
         exponent_run(t, e, down, n);
     power_run(a, e, range->lo, range->hi, quadratic ? 2 : 1, xq, n);

@@ -68,13 +68,35 @@ void qkeras_sign_slopes(const struct qspec *s, const real *x, real *slope,
         sech2_block(x, slope, n);
 }
 
-real qkeras_probability(real x, bool smooth)
+/* Half the argument: sigmoid(t) = 1/2 + tanh(t / 2) / 2, hard_sigmoid(t) =
+ * 1/2 + t / 2. */
+QUANT_CLONES static void half_run(real k, real b, const real *x, real *p,
+                                  int64_t n)
 {
-    real t = REAL(0.5) * x + REAL(0.5);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        p[i] = REAL(0.5) * (k * x[i] + b);
+}
 
-    if (smooth)
-        return 1 / (1 + real_exp(-x));
-    return t < 0 ? 0 : t > 1 ? 1 : t;
+QUANT_CLONES static void hit_run(real factor, const real *p, const real *draw,
+                                 real *hit, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        hit[i] = pick(within(factor * p[i] + REAL(0.5), 0, 1) >= draw[i], 1,
+                      0);
+}
+
+void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
+                 uint32_t salt, const real *x, real *hit, int64_t n)
+{
+    real draw[QUANT_BLOCK];
+
+    noise_block(r->noise, r->at, salt, draw, n);
+    half_run(c->k, c->b, x, hit, n);
+    if (c->smooth)
+        tanh_block(hit, hit, n);
+    hit_run(c->smooth ? REAL(0.5) : 1, hit, draw, hit, n);
 }
 
 /* A pass over the data with a value q per element. */
@@ -311,7 +333,7 @@ void qkeras_ternary_values(const struct qkeras_run *r, const real *x,
                          ? spec_real(s, TERNARY_THRESHOLD)
                          : REAL(0.33);
 
-    if (is_auto(s) && r->rng && s->rounding == ROUND_STOCHASTIC)
+    if (is_auto(s) && r->noise->on && s->rounding == ROUND_STOCHASTIC)
         drawn_codes(r, x, xq, n);
     else
         ternary_values(is_auto(s), is_auto(s) ? r->before : threshold,

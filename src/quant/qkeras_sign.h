@@ -31,8 +31,14 @@ void qkeras_sign_scales(struct quantizer *q, const real *x, struct qview v,
 /* Standard deviations + eps into qkeras_before (1 without automatic alpha). */
 void qkeras_sign_deviations(struct quantizer *q, const real *x,
                             struct qview v);
-/* sigmoid(x), or hard_sigmoid(x). */
-real qkeras_probability(real x, bool smooth);
+/* 1 where sigmoid(k * x + b) (smooth), or hard_sigmoid, reaches a draw, else
+ * 0. */
+struct qkeras_chance {
+    real k, b;
+    bool smooth;
+};
+void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
+                 uint32_t salt, const real *x, real *hit, int64_t n);
 
 enum status qkeras_ternary_check(const struct qspec *s, struct err *e);
 void qkeras_ternary_span(const struct qspec *s, int64_t *lo, int64_t *hi);

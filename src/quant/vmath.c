@@ -25,6 +25,12 @@ void sech2_block(const real *x, real *y, int64_t n)
     }
 }
 
+void tanh_sech2_block(const real *x, real *t, real *d, int64_t n)
+{
+    sech2_block(x, d, n);
+    tanh_block(x, t, n);
+}
+
 #else
 
 /* exp(a) for a <= 0; below -87 that of -87. */
@@ -43,32 +49,49 @@ static inline __attribute__((always_inline)) float exp_negative(float a)
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    return p * real_pow2((real_int)k);
+    return p * real_from_bits((real_bits)((real_int)k + REAL_BIAS)
+                              << REAL_FRACTION);
+}
+
+/* One division for both ways; e = exp(-2|x|). */
+static inline __attribute__((always_inline)) float tanh_of(float x, float e)
+{
+    float a = fabsf(x), q = x * x;
+    bool near = a < 0.625f;
+    float over = pick(near, a * (945 + q * (105 + q)), 1 - e);
+    float under = pick(near, 945 + q * (420 + 15 * q), 1 + e);
+
+    return pick(x == x, copysignf(over / under, x), x);
+}
+
+static inline __attribute__((always_inline)) float sech2_of(float e)
+{
+    return 4 * e / ((1 + e) * (1 + e));
 }
 
 QUANT_CLONES void tanh_block(const real *x, real *y, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float a = fabsf(x[i]);
-        float e = exp_negative(-2 * a);
-        float far = (1 - e) / (1 + e);
-        float q = x[i] * x[i];
-        float near = a * (945 + q * (105 + q)) / (945 + q * (420 + 15 * q));
-        float t = pick(a < 0.625f, near, far);
+    for (int64_t i = 0; i < n; i++)
+        y[i] = tanh_of(x[i], exp_negative(-2 * fabsf(x[i])));
+}
 
-        y[i] = pick(x[i] == x[i], copysignf(t, x[i]), x[i]);
+QUANT_CLONES void tanh_sech2_block(const real *x, real *t, real *d, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float v = x[i], e = exp_negative(-2 * fabsf(v));
+
+        t[i] = tanh_of(v, e);
+        d[i] = sech2_of(e);
     }
 }
 
 QUANT_CLONES void sech2_block(const real *x, real *y, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float e = exp_negative(-2 * fabsf(x[i]));
-
-        y[i] = 4 * e / ((1 + e) * (1 + e));
-    }
+    for (int64_t i = 0; i < n; i++)
+        y[i] = sech2_of(exp_negative(-2 * fabsf(x[i])));
 }
 
 #endif

@@ -14,5 +14,7 @@
  * 2 units in the last place. x and y may be the same. */
 void tanh_block(const real *x, real *y, int64_t n);
 void sech2_block(const real *x, real *y, int64_t n);
+/* Both at once. */
+void tanh_sech2_block(const real *x, real *t, real *d, int64_t n);
 
 #endif
