@@ -11,6 +11,6 @@ struct dnn;
 enum status plan_dnn(struct plan *p, struct err *e);
 
 extern const struct maker maker_conv, maker_dense, maker_norm, maker_act,
-    maker_add, maker_pool, maker_alias, maker_concat;
+    maker_add, maker_pool, maker_reduce, maker_alias, maker_concat;
 
 #endif

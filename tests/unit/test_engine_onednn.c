@@ -1,0 +1,274 @@
+/* The doors to oneDNN against plain sums, with guards around what it writes.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/assert_near.h"
+#include "common/test_main.h"
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "engine/onednn.h"
+
+#define GUARD 1024            /* bytes behind a block */
+
+struct block {
+    char *data;
+    size_t bytes;
+};
+
+static struct block block_new(size_t bytes)
+{
+    struct block b = {mem_alloc(bytes + GUARD, 1), bytes};
+    assert_non_null(b.data);
+    memset(b.data + bytes, 0xa5, GUARD);
+    return b;
+}
+
+static void block_free(struct block *b)
+{
+    for (size_t i = 0; i < GUARD; i++)
+        assert_int_equal((unsigned char)b->data[b->bytes + i], 0xa5);
+    mem_free(b->data);
+}
+
+/* Small whole numbers: sums are exact in every order. */
+static void fill(struct block *b, struct rng *r)
+{
+    float *x = (float *)(void *)b->data;
+    for (size_t i = 0; i < b->bytes / sizeof(float); i++)
+        x[i] = (float)rng_below(r, 7) - 3.0f;
+}
+
+struct trial {
+    struct conv_geom g;
+    struct block x, y, w;     /* w: (O,I/groups,KH,KW) */
+};
+
+typedef void (*term_fn)(const struct trial *t, int64_t x, int64_t w,
+                        int64_t y, double *sum);
+
+/* Calls fn for every product x * w that goes into y. */
+static void each_term(const struct trial *t, term_fn fn, double *sum)
+{
+    const struct conv_geom *g = &t->g;
+    int64_t ipg = g->ci / g->groups, opg = g->co / g->groups;
+    for (int64_t n = 0; n < g->n; n++)
+    for (int64_t o = 0; o < g->co; o++)
+    for (int64_t i = 0; i < g->oh; i++)
+    for (int64_t j = 0; j < g->ow; j++)
+    for (int64_t c = 0; c < ipg; c++)
+    for (int64_t k = 0; k < g->kh; k++)
+    for (int64_t l = 0; l < g->kw; l++) {
+        int64_t a = i * g->sh - g->pt + k * g->dh;
+        int64_t b = j * g->sw - g->pl + l * g->dw;
+        if (a < 0 || a >= g->h || b < 0 || b >= g->w)
+            continue;
+        int64_t ch = o / opg * ipg + c;
+        fn(t, ((n * g->h + a) * g->w + b) * g->ci + ch,
+           ((o * ipg + c) * g->kh + k) * g->kw + l,
+           ((n * g->oh + i) * g->ow + j) * g->co + o, sum);
+    }
+}
+
+static double at(const struct block *b, int64_t i)
+{
+    float v;
+    memcpy(&v, b->data + (size_t)i * sizeof(v), sizeof(v));
+    return (double)v;
+}
+
+static void term_y(const struct trial *t, int64_t x, int64_t w, int64_t y,
+                   double *sum)
+{
+    sum[y] += at(&t->x, x) * at(&t->w, w);
+}
+
+static void term_x(const struct trial *t, int64_t x, int64_t w, int64_t y,
+                   double *sum)
+{
+    sum[x] += at(&t->y, y) * at(&t->w, w);
+}
+
+static void term_w(const struct trial *t, int64_t x, int64_t w, int64_t y,
+                   double *sum)
+{
+    sum[w] += at(&t->y, y) * at(&t->x, x);
+}
+
+static void must(enum status s, const struct err *e)
+{
+    if (s)
+        fail_msg("%s", e->text);
+}
+
+/* Weights into the primitive's layout, or out of it. */
+static void reorder(struct dnn *d, const struct dnn_conv *c, bool inward,
+                    const void *from, void *to)
+{
+    struct err e;
+    struct dnn_reorder *r;
+    must(dnn_reorder_new(d, c, inward, &r, &e), &e);
+    struct block scratch = block_new(dnn_reorder_scratch_bytes(r));
+    must(dnn_reorder_bind(r, from, to, scratch.data, &e), &e);
+    must(dnn_reorder_run(r, &e), &e);
+    dnn_reorder_free(r);
+    block_free(&scratch);
+}
+
+static void check_direction(struct dnn *d, struct trial *t, enum dnn_dir dir)
+{
+    static const term_fn terms[] = {
+        [DNN_FORWARD] = term_y,
+        [DNN_BACK_DATA] = term_x,
+        [DNN_BACK_WEIGHTS] = term_w,
+    };
+    struct block *const result[] = {
+        [DNN_FORWARD] = &t->y,
+        [DNN_BACK_DATA] = &t->x,
+        [DNN_BACK_WEIGHTS] = &t->w,
+    };
+    size_t n = result[dir]->bytes / sizeof(float);
+    double *want = mem_alloc(n, sizeof(*want));
+    double *got = mem_alloc(n, sizeof(*got));
+    each_term(t, terms[dir], want);
+
+    struct err e;
+    const struct dnn_conv_spec spec = {.geom = t->g, .dir = dir};
+    struct dnn_conv *c;
+    must(dnn_conv_new(d, &spec, &c, &e), &e);
+    struct block own = block_new(dnn_conv_weight_bytes(c));
+    struct block scratch = block_new(dnn_conv_scratch_bytes(c));
+    if (dir != DNN_BACK_WEIGHTS)
+        reorder(d, c, true, t->w.data, own.data);
+    const struct dnn_conv_data data = {t->x.data, own.data, NULL, t->y.data,
+                                       scratch.data};
+    must(dnn_conv_bind(c, &data, &e), &e);
+    must(dnn_conv_run(c, &e), &e);
+    if (dir == DNN_BACK_WEIGHTS)
+        reorder(d, c, false, own.data, t->w.data);
+    for (size_t i = 0; i < n; i++)
+        got[i] = at(result[dir], (int64_t)i);
+    assert_doubles_near(got, want, n, 0, 1e-3);
+    dnn_conv_free(c);
+    block_free(&own);
+    block_free(&scratch);
+    mem_free(want);
+    mem_free(got);
+}
+
+static int64_t out_extent(int64_t in, int64_t k, int64_t s, int64_t d,
+                          int64_t pads)
+{
+    return (in + pads - d * (k - 1) - 1) / s + 1;
+}
+
+static struct conv_geom random_geom(struct rng *r)
+{
+    static const int64_t widths[] = {1, 3, 6, 8, 12, 16, 24};
+    struct conv_geom g = {
+        .n = 1 + (int64_t)rng_below(r, 5),
+        .ci = widths[rng_below(r, 7)],
+        .co = widths[rng_below(r, 7)],
+        .h = 5 + (int64_t)rng_below(r, 8),
+        .w = 5 + (int64_t)rng_below(r, 8),
+        .kh = 1 + (int64_t)rng_below(r, 3),
+        .sh = 1 + (int64_t)rng_below(r, 2),
+        .dh = 1 + (int64_t)rng_below(r, 2),
+        .pt = (int64_t)rng_below(r, 2),
+        .pr = (int64_t)rng_below(r, 2),
+        .groups = 1,
+    };
+    g.kw = g.kh;
+    g.sw = g.sh;
+    g.dw = g.dh;
+    if (rng_below(r, 4) == 0)
+        g.groups = g.co = g.ci;
+    g.oh = out_extent(g.h, g.kh, g.sh, g.dh, g.pt + g.pb);
+    g.ow = out_extent(g.w, g.kw, g.sw, g.dw, g.pl + g.pr);
+    return g;
+}
+
+static void convolutions_are_sums_of_products(void **state)
+{
+    (void)state;
+    struct err e;
+    struct dnn *d;
+    must(dnn_new(&d, &e), &e);
+    struct rng *r = rng_new(1, RNG_GENERATE);
+    for (int i = 0; i < 50; i++) {
+        struct trial t = {.g = random_geom(r)};
+        const struct conv_geom *g = &t.g;
+        size_t f = sizeof(float);
+        t.x = block_new((size_t)(g->n * g->h * g->w * g->ci) * f);
+        t.y = block_new((size_t)(g->n * g->oh * g->ow * g->co) * f);
+        t.w = block_new(
+            (size_t)(g->co * g->ci / g->groups * g->kh * g->kw) * f);
+        for (int dir = DNN_FORWARD; dir <= DNN_BACK_WEIGHTS; dir++) {
+            fill(&t.x, r);
+            fill(&t.y, r);
+            fill(&t.w, r);
+            check_direction(d, &t, (enum dnn_dir)dir);
+        }
+        block_free(&t.x);
+        block_free(&t.y);
+        block_free(&t.w);
+    }
+    rng_free(r);
+    dnn_free(d);
+}
+
+static void products_add_and_turn(void **state)
+{
+    (void)state;
+    struct rng *r = rng_new(2, RNG_GENERATE);
+    for (int i = 0; i < 60; i++) {
+        struct dnn_product p = {
+            .m = 1 + (int64_t)rng_below(r, 40),
+            .n = 1 + (int64_t)rng_below(r, 40),
+            .k = 1 + (int64_t)rng_below(r, 90),
+            .a_turned = rng_below(r, 2),
+            .b_turned = rng_below(r, 2),
+            .beta = rng_below(r, 2) ? 1.0f : 0.0f,
+        };
+        struct block a = block_new((size_t)(p.m * p.k) * sizeof(float));
+        struct block b = block_new((size_t)(p.k * p.n) * sizeof(float));
+        struct block c = block_new((size_t)(p.m * p.n) * sizeof(float));
+        fill(&a, r);
+        fill(&b, r);
+        fill(&c, r);
+        size_t n = (size_t)(p.m * p.n);
+        double *want = mem_alloc(n, sizeof(*want));
+        for (size_t x = 0; x < n; x++) {
+            int64_t row = (int64_t)x / p.n, col = (int64_t)x % p.n;
+            want[x] = p.beta != 0 ? at(&c, (int64_t)x) : 0;
+            for (int64_t k = 0; k < p.k; k++)
+                want[x] +=
+                    at(&a, p.a_turned ? k * p.m + row : row * p.k + k) *
+                    at(&b, p.b_turned ? col * p.k + k : k * p.n + col);
+        }
+        p.a = (float *)(void *)a.data;
+        p.b = (float *)(void *)b.data;
+        p.c = (float *)(void *)c.data;
+        struct err e;
+        must(dnn_product_run(&p, &e), &e);
+        for (size_t x = 0; x < n; x++)
+            assert_near(at(&c, (int64_t)x), want[x], 0, 1e-3);
+        mem_free(want);
+        block_free(&a);
+        block_free(&b);
+        block_free(&c);
+    }
+    rng_free(r);
+}
+
+int main(void)
+{
+    gsl_set_error_handler_off();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions_are_sums_of_products),
+        cmocka_unit_test(products_add_and_turn),
+    };
+    return cmocka_run_group_tests_name("engine onednn", tests, NULL, NULL);
+}
