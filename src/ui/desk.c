@@ -154,7 +154,7 @@ struct desk *desk_new(struct lab *lab, struct log *log,
     *d = (struct desk){ .lab = lab, .log = log, .base = *look,
                         .look = *look };
     d->model.cursor = -1;
-    d->stats = (struct pacer){ .least = 0.5, .factor = 400 };
+    d->stats = (struct pacer){ .least = 0.5, .factor = 1000 };
     d->prompt = (struct prompt_view){ "", "", 0 };
     desk_settings(d);
     return d;
@@ -183,7 +183,7 @@ struct pane_env desk_env(struct desk *d, double now)
 {
     return (struct pane_env){ .lab = d->lab, .log = d->log,
                               .look = &d->look, .model = &d->model,
-                              .now = now };
+                              .now = now, .aside = &d->aside };
 }
 
 static bool pane_shown(const struct desk *d, const struct pane_ops *ops)
@@ -198,10 +198,13 @@ static bool pane_shown(const struct desk *d, const struct pane_ops *ops)
 void desk_update(struct desk *d, double now)
 {
     bool idle = !lab_busy(d->lab);
+    d->aside = 0;
     if (pane_shown(d, &pane_layers) && (idle || pacer_due(&d->stats, now))) {
         double began = clock_seconds();
         lab_refresh_stats(d->lab);
-        pacer_done(&d->stats, began, clock_seconds());
+        double ended = clock_seconds();
+        pacer_done(&d->stats, ended - began, ended);
+        d->aside += ended - began;
     }
     ui_model_update(&d->model, d->lab);
     struct pane_env env = desk_env(d, now);

@@ -8,6 +8,8 @@
 
 #include "base/arena.h"
 
+static const double first_wait = 10;
+
 static void copy_layer(struct ui_layer *to, const struct layer_view *from)
 {
     to->view = *from;
@@ -81,10 +83,13 @@ bool pacer_due(const struct pacer *p, double now)
     return now >= p->due;
 }
 
-void pacer_done(struct pacer *p, double began, double ended)
+void pacer_done(struct pacer *p, double seconds, double now)
 {
-    double wait = (ended - began) * p->factor;
-    p->due = ended + (wait > p->least ? wait : p->least);
+    double wait = seconds * p->factor;
+    if (!p->warm && wait > first_wait)
+        wait = first_wait;
+    p->warm = true;
+    p->due = now + (wait > p->least ? wait : p->least);
 }
 
 const struct pane_ops *pane_find(const char *name)

@@ -33,12 +33,15 @@ void ui_model_fini(struct ui_model *m);
 const struct ui_layer *ui_model_cursor(const struct ui_model *m);
 
 /* Spaces work so that it costs a small share of the time: after work that
- * took t seconds the next is due in max(least, t * factor). */
+ * took t seconds the next is due in max(least, t * factor). The first time
+ * sets up what later ones use, so it keeps the next waiting for at most ten
+ * seconds. */
 struct pacer {
     double least, factor, due;
+    bool warm;
 };
 bool pacer_due(const struct pacer *p, double now);
-void pacer_done(struct pacer *p, double began, double ended);
+void pacer_done(struct pacer *p, double seconds, double now);
 
 struct pane_env {
     struct lab *lab;          /* words may set cursor and selection, update
@@ -47,6 +50,7 @@ struct pane_env {
     const struct look *look;
     const struct ui_model *model;
     double now;               /* seconds */
+    double *aside;            /* update adds what it spaces by itself */
 };
 
 struct pane;

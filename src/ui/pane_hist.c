@@ -66,7 +66,9 @@ static bool update(struct pane *p, const struct pane_env *env)
                                      bins, &s->view, &e) == STATUS_OK;
     snprintf(s->message, sizeof s->message, "%s",
              node < 0 ? "histograms appear here" : e.text);
-    pacer_done(&s->pacer, began, clock_seconds());
+    double ended = clock_seconds();
+    pacer_done(&s->pacer, ended - began, ended);
+    *env->aside += ended - began;
     s->asked_what = s->what;
     s->asked_node = node;
     s->asked_bins = bins;
@@ -387,7 +389,7 @@ static enum status pick(struct pane *p, const struct pane_env *env,
 static void init(struct pane *p)
 {
     struct hist_state *s = p->state;
-    s->pacer = (struct pacer){ .least = 0.25, .factor = 400 };
+    s->pacer = (struct pacer){ .least = 0.25, .factor = 800 };
     s->columns = 40;
     for (int i = 0; i < WHATS; i++) {
         if (!strcmp(whats[i].name, p->arg))

@@ -222,10 +222,15 @@ static void put(const struct cell *c, int x, int y)
     mvadd_wch(y, x, &cell);
 }
 
-static void show_row(const struct screen *s, int y)
+static void show_row(const struct screen *s, int y, bool all)
 {
-    for (int x = 0; x < s->w; x++) {
-        const struct cell *c = &s->cell[(size_t)y * (size_t)s->w + (size_t)x];
+    size_t at = (size_t)y * (size_t)s->w;
+    for (int x = 0; x < s->w; x++, at++) {
+        const struct cell *c = &s->cell[at];
+        struct cell *old = &the.shown.cell[at];
+        if (!all && !memcmp(c, old, sizeof *c))
+            continue;
+        *old = *c;
         if (c->width > 0)
             put(c, x, y);
     }
@@ -244,14 +249,8 @@ void term_show(const struct screen *s, bool full)
         clearok(curscr, TRUE);
         erase();
     }
-    size_t row = (size_t)s->w * sizeof *s->cell;
-    for (int y = 0; y < s->h; y++) {
-        size_t at = (size_t)y * (size_t)s->w;
-        if (other || full || memcmp(s->cell + at, the.shown.cell + at, row)) {
-            show_row(s, y);
-            memcpy(the.shown.cell + at, s->cell + at, row);
-        }
-    }
+    for (int y = 0; y < s->h; y++)
+        show_row(s, y, other || full);
     move(s->cursor_y, s->cursor_x);
     refresh();
 }

@@ -27,6 +27,7 @@ static const char prompt_text[] = "(qatlab) ", more_text[] = "... ";
 static const double poll_seconds = 0.004;     /* between looks at the keys */
 static const double again_seconds = 2;        /* for the next Ctrl-C stage */
 static const double frame_seconds = 0.1;      /* between frames, at least */
+static const double frame_factor = 200;       /* half a percent */
 static const double merge_seconds = 0.6;      /* repeats of a key: one line */
 
 struct tui {
@@ -46,6 +47,7 @@ struct tui {
     bool waiting;             /* `pause` waits for a key */
     bool in_tick;
     struct pacer frame;
+    long shown;               /* lines of the log when last drawn */
     double polled;
     double busy, drawing;     /* seconds, for the cost */
     const struct key_row *last_key;
@@ -69,6 +71,7 @@ static void show(struct tui *t)
     struct desk *d = t->desk;
     bool full = d->repaint;
     d->repaint = false;
+    t->shown = t->log.total;
     d->prompt = prompt_view();
     desk_draw(d, clock_seconds());
     term_show(&d->screen, full);
@@ -80,7 +83,8 @@ static void frame(struct tui *t)
     double began = clock_seconds();
     desk_update(t->desk, began);
     show(t);
-    pacer_done(&t->frame, began, clock_seconds());
+    double ended = clock_seconds();
+    pacer_done(&t->frame, ended - began - t->desk->aside, ended);
 }
 
 static void notice(struct tui *t, const char *text)
@@ -461,12 +465,11 @@ static enum status tui_tick(void *ctx)
         return t->over ? STATUS_STOPPED : STATUS_OK;
     t->polled = now;
     t->in_tick = true;
-    bool changed = service(t, 0);
-    if (changed || pacer_due(&t->frame, now)) {
+    bool told = t->log.total != t->shown && pacer_due(&t->frame, now);
+    if (service(t, 0) || told)
         show(t);
-        if (!changed)
-            pacer_done(&t->frame, now, clock_seconds());
-    }
+    if (told)
+        pacer_done(&t->frame, clock_seconds() - now, clock_seconds());
     t->in_tick = false;
     t->drawing += clock_seconds() - now;
     return t->over && t->end == SIGINT ? STATUS_STOPPED : STATUS_OK;
@@ -658,7 +661,7 @@ enum status tui_run(const struct front_opts *o, int *exit_code,
     struct term_opts to = { .look = &look, .unicode = front_utf8() };
     struct tui *t = xmalloc(sizeof *t);
     *t = (struct tui){ .o = o, .error_fd = -1,
-                       .frame = { .least = frame_seconds, .factor = 150 } };
+                       .frame = { .least = frame_seconds, .factor = frame_factor } };
     t->signal_fd = signals_open(true);
     enum status s = term_open(&to, e);
     if (s != STATUS_OK) {
