@@ -184,7 +184,7 @@ static const char *mark_name(const void *ctx, int i)
 
 static enum status kind_mark(struct parse *p, struct arg *a)
 {
-    if (mark_find(p->lab, a->text))
+    if (mark_find(p->lab, a->text) || p->lab->opts.check_only)
         return STATUS_OK;
     const struct history *h = &p->lab->history;
     const char *near = str_nearest(a->text, h->n_mark, mark_name, h);
@@ -411,6 +411,8 @@ static char *var_name(void *ctx, const char *name, struct err *e)
     const char *arg = script_arg(&l->script, name, buf, sizeof buf);
     if (arg)
         return xstrdup(arg);
+    if (l->opts.check_only && name[0] >= '1' && name[0] <= '9')
+        return xstrdup(name);            /* a check has no arguments */
     if (name[0] == '#' || (name[0] >= '0' && name[0] <= '9')) {
         err_set(e, STATUS_NOTFOUND, "no argument '$%s' was given", name);
         return NULL;

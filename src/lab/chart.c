@@ -132,12 +132,14 @@ void chart_curves(const struct series_view *s, int n,
 
 static void bar(double share, int width, bool ascii, struct str *out)
 {
-    static const char *const eighth[] = { "", "▏", "▎", "▍", "▌", "▋", "▊",
-                                          "▉" };
+    static const char *const eighth[] = {
+        "", "\u258f", "\u258e", "\u258d", "\u258c", "\u258b", "\u258a",
+        "\u2589",
+    };
     double cells = share * width;
     int whole = (int)cells;
     for (int i = 0; i < whole; i++)
-        str_add(out, ascii ? "#" : "█");
+        str_add(out, ascii ? "#" : "\u2588");
     int rest = (int)((cells - whole) * 8);
     if (ascii)
         str_add(out, rest >= 4 || (share > 0 && whole == 0) ? "#" : "");

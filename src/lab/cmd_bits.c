@@ -187,14 +187,14 @@ static enum status change_point(struct lab *l, const struct args *a,
 /* The net's input takes 8 bits with the first command that means the whole
  * net; its own width is asked for by its own name. */
 static enum status change_input(struct lab *l, const struct args *a,
-                                const struct ask *q, int node, bool alone,
+                                const struct ask *q, int node, bool own,
                                 struct changes *out, struct err *e)
 {
     struct ask eight = *q;
     int point = layer_out_point(l->graph, node);
     if (point < 0 || (!q->off && !q->arg[POINT_OUT]))
         return STATUS_OK;
-    if (!alone && !q->off) {
+    if (!own && !q->off) {
         if (l->graph->point[point].q)
             return STATUS_OK;
         ask_set(&eight, POINT_OUT, q->arg[POINT_OUT], "8");
@@ -210,17 +210,30 @@ static int node_point(const struct graph *g, int node, enum point_kind kind)
                                 : g->node[node].point[kind];
 }
 
+/* The selector spells the name (or the type of that name) out. */
+static bool named(const char *selector, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *p = selector; (p = strstr(p, name)); p++) {
+        bool begins = p == selector || !lex_is_name(p[-1]);
+        if (begins && !lex_is_name(p[n]) && p[n] != '*' && p[n] != '?')
+            return true;
+    }
+    return false;
+}
+
 static enum status collect(struct lab *l, const struct args *a,
                            const struct ask *q, struct changes *out,
                            struct err *e)
 {
     const struct selection *sel = &args_find(a, "layers")->sel;
-    bool alone = selection_count(sel) == 1;
     for (int i = 0; i < sel->n; i++) {
         if (!sel->bits[i])
             continue;
         if (l->graph->node[i].op->flags & OP_SOURCE) {
-            TRY(change_input(l, a, q, i, alone, out, e));
+            bool own = selection_count(sel) == 1 ||
+                       named(sel->text, l->graph->node[i].name);
+            TRY(change_input(l, a, q, i, own, out, e));
             continue;
         }
         for (int k = 0; k < POINT_KINDS; k++) {
@@ -386,6 +399,22 @@ static enum bn_fold config_fold(const struct qconfig *c, enum bn_fold now)
     return now;
 }
 
+/* Of the nodes, those that got a quantizer. */
+static int keep_quantized(const struct graph *g, int *node, int n)
+{
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        bool has = false;
+        for (int k = 0; k < POINT_KINDS; k++) {
+            int point = g->node[node[i]].point[k];
+            has |= point >= 0 && g->point[point].q;
+        }
+        if (has)
+            node[kept++] = node[i];
+    }
+    return kept;
+}
+
 static enum status exec_qconfig(struct lab *l, const struct args *a,
                                 struct out *out, struct err *e)
 {
@@ -413,6 +442,7 @@ static enum status exec_qconfig(struct lab *l, const struct args *a,
     }
     if (!s) {
         struct str text = { 0 };
+        n = keep_quantized(l->graph, node, n);
         names_print(l, node, n, "layer", &text);
         out_printf(out, OUT_RESULT, "%s  qconfig %s  size %s",
                    str_text(&text), o.config->name,

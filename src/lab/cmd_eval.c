@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lab/diagnose.h"
+#include "lab/points.h"
 #include "lab/state.h"
 
 static int name_index(const char *const *name, int n, const char *text)
@@ -50,6 +51,21 @@ static void print_metrics(struct lab *l, const struct eval_ask *q,
     str_fini(&s);
 }
 
+/* The number that follows is not that of the whole quantized net. */
+static void warn_uncalibrated(struct lab *l, struct out *out)
+{
+    struct muted m;
+    struct str text = { 0 };
+    muted_begin(l, &m);
+    point_list_print(l, &m.list, &text);
+    if (m.list.n)
+        out_printf(out, OUT_WARN, "warning: not calibrated, so left in "
+                                  "float: %s; `calibrate 10 batches` finds "
+                                  "ranges", str_text(&text));
+    muted_end(l, &m);
+    str_fini(&text);
+}
+
 static enum status exec_eval(struct lab *l, const struct args *a,
                              struct out *out, struct err *e)
 {
@@ -71,6 +87,8 @@ static enum status exec_eval(struct lab *l, const struct args *a,
                          "data %s has no %s samples", l->data->name,
                          split_name[q.split]);
     TRY(lab_eval(l, &q, &m, e));
+    if (q.mode == MODE_FAKE)
+        warn_uncalibrated(l, out);
     print_metrics(l, &q, &m, out);
     answer_metrics(l, &q, &m);
     if (q.mode == MODE_FLOAT && q.split == SPLIT_VAL && l->data->classes > 0)
@@ -97,7 +115,8 @@ const struct cmd cmd_eval = {
     .detail = "Prints and answers accuracy, top-5 and loss, or for "
               "regression mse, mae, mean percent error and how many targets "
               "were too small for it. Evaluation never moves an observer or "
-              "a statistic.",
+              "a statistic. Outputs whose quantizer has no range yet are "
+              "left in float, with a warning.",
     .arg = eval_args, .flags = NEEDS_MODEL | NEEDS_DATA | CMD_RESULT,
     .example_setup = "load model jet; load data jets n=300",
     .example = "eval float test n=100", .exec = exec_eval,

@@ -11,6 +11,7 @@
 #include "lab/diagnose.h"
 #include "lab/json_text.h"
 #include "lab/layer_stats.h"
+#include "lab/points.h"
 #include "lab/state.h"
 
 /* ---- the trainer ---- */
@@ -72,7 +73,12 @@ enum status lab_eval(struct lab *l, const struct eval_ask *q,
         .settings = &l->train,
         .tick = &tick,
     };
-    return eval_run(&o, out, e);
+    struct muted muted = { 0 };
+    if (q->mode == MODE_FAKE)
+        muted_begin(l, &muted);
+    enum status s = eval_run(&o, out, e);
+    muted_end(l, &muted);
+    return s;
 }
 
 /* ---- setting a goal ---- */
@@ -147,7 +153,7 @@ bool goal_resume(struct lab *l)
     g->interrupted = false;
     g->begin = now;
     g->recorded = now;
-    g->epochs = 0;                       /* the schedule's goal goes on */
+    g->goal_recorded = true;             /* the schedule's goal goes on */
     if (g->deadline > 0)
         g->deadline = clock_seconds() + 1e-3;
     g->started = clock_seconds();

@@ -7,7 +7,7 @@
 
 struct undo {
     char *command;            /* "bits conv* w=4" */
-    struct bag *bag;          /* the configuration before (undo), after (redo) */
+    struct bag *bag;          /* the configuration to go back to */
 };
 
 struct undo_stack {

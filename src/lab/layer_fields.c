@@ -1,4 +1,5 @@
-/* The fields of a layer, a row each. SPDX-License-Identifier: GPL-3.0-or-later */
+/* The fields of a layer, a row each.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "lab/layer_fields.h"
 
 #include <math.h>

@@ -255,10 +255,19 @@ static enum status lex_dollar(struct lexer *x)
 
 static const char escapes[] = "n\nt\t\"\"\\\\$$";   /* pairs: letter, char */
 
+/* In brackets, as in quantized_bits(4,0,alpha='auto'), a quote belongs to the
+ * word. */
+static void put_quote(struct lexer *x, char quote)
+{
+    str_char(&x->form, quote);
+    if (x->depth > 0)
+        str_char(&x->word, quote);
+}
+
 static enum status lex_double_quoted(struct lexer *x)
 {
     int begin = x->at++;
-    str_char(&x->form, '"');
+    put_quote(x, '"');
     while (x->text[x->at] != '"') {
         char c = x->text[x->at];
         if (!c)
@@ -280,7 +289,7 @@ static enum status lex_double_quoted(struct lexer *x)
         str_char(&x->form, '\\');
         str_char(&x->form, pair[0]);
     }
-    str_char(&x->form, '"');
+    put_quote(x, '"');
     x->at++;
     x->quoted = true;
     return STATUS_OK;
@@ -293,9 +302,9 @@ static enum status lex_single_quoted(struct lexer *x)
     if (!end)
         return lexer_fail(x, begin, "the quote is not closed");
     size_t n = (size_t)(end - (x->text + x->at));
-    str_add_n(&x->word, x->text + x->at, n);
-    str_char(&x->form, '\'');
-    str_add_n(&x->form, x->text + x->at, n + 1);
+    put_quote(x, '\'');
+    put_text(x, x->text + x->at, n);
+    put_quote(x, '\'');
     x->at += (int)n + 1;
     x->quoted = true;
     return STATUS_OK;

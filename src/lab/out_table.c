@@ -192,9 +192,10 @@ static void write_markdown(const struct table *t, struct str *out)
     for (int r = -2; r < table_rows(t); r++) {
         str_char(out, '|');
         for (int c = 0; c < t->columns; c++) {
+            const char *rule = column_of(t, c).right ? "---:" : "---";
             const char *text = r == -2   ? t->title[c]
-                               : r == -1 ? column_of(t, c).right ? "---:" : "---"
-                               : t->cell[r * t->columns + c].text;
+                               : r == -1 ? rule
+                                         : t->cell[r * t->columns + c].text;
             str_char(out, ' ');
             for (const char *p = text; *p; p++) {
                 if (*p == '|')

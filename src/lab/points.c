@@ -75,3 +75,28 @@ void answer_points(struct lab *l, const struct point_list *p)
     answer_num(l, "count", p->n);
     str_fini(&s);
 }
+
+void muted_begin(struct lab *l, struct muted *m)
+{
+    struct graph *g = l->graph;
+    struct point_list *p = &m->list;
+    p->point = xmalloc((size_t)(g->n_point + 1) * sizeof *p->point);
+    p->n = 0;
+    for (int i = 0; i < g->n_point; i++) {
+        struct quantizer *q = g->point[i].q;
+        bool own = q && q->spec.kind->flags & QK_OWN_SCALE;
+        bool value = g->point[i].kind == POINT_OUT ||
+                     g->point[i].kind == POINT_IN;
+        if (!q || !value || q->ready || own || !q->fake)
+            continue;
+        q->fake = false;
+        p->point[p->n++] = i;
+    }
+}
+
+void muted_end(struct lab *l, struct muted *m)
+{
+    for (int i = 0; i < m->list.n; i++)
+        l->graph->point[m->list.point[i]].q->fake = true;
+    point_list_fini(&m->list);
+}

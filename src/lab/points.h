@@ -1,4 +1,5 @@
-/* Quantizers of selected points, for commands. SPDX-License-Identifier: GPL-3.0-or-later */
+/* Quantizers of selected points, for commands.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef LAB_POINTS_H
 #define LAB_POINTS_H
 
@@ -20,5 +21,13 @@ void point_list_print(const struct lab *l, const struct point_list *p,
 /* {"layers":[...]} of the nodes that own the points, into the answer. */
 void answer_layers(struct lab *l, const int *node, int n);
 void answer_points(struct lab *l, const struct point_list *p);
+
+/* Quantizers of activations that are on but have no range yet are switched
+ * off for a look at the model, and on again. */
+struct muted {
+    struct point_list list;
+};
+void muted_begin(struct lab *l, struct muted *m);
+void muted_end(struct lab *l, struct muted *m);
 
 #endif

@@ -270,8 +270,8 @@ void record_steps(struct lab *l, const char *why)
         return;
     }
     struct str s = { 0 }, note = { 0 };
-    bool whole = g->recorded == g->begin && now == g->end && !g->until &&
-                 g->deadline <= 0;
+    bool whole = !g->goal_recorded && g->recorded == g->begin &&
+                 now == g->end && !g->until && g->deadline <= 0;
     if (whole) {
         str_add(&s, g->text);
     } else {

@@ -29,13 +29,37 @@ static void print_facts(const struct lab *l, struct str *out)
                l->origin.optimizer_set);
 }
 
+/* Text "lab.vars": NAME, then a number, or a text in quotes, a line each. */
+static void print_vars(const struct lab *l, struct str *out)
+{
+    for (int i = 0; i < l->vars.n; i++) {
+        const struct var *v = &l->vars.var[i];
+        str_printf(out, "%s ", v->name);
+        if (v->value.is_text)
+            str_char(out, '=');
+        if (v->value.is_text)
+            lex_quote(out, v->value.text);
+        else
+            str_add(out, num_exact(v->value.num).s);
+        str_char(out, '\n');
+    }
+}
+
+static enum status put_text(struct bag *b, const char *name, struct str *s,
+                            struct err *e)
+{
+    enum status st = bag_put_text(b, name, str_text(s), e);
+    str_fini(s);
+    return st;
+}
+
 static enum status fill(struct lab *l, struct bag *b, struct err *e)
 {
-    struct str facts = { 0 };
+    struct str facts = { 0 }, vars = { 0 };
     print_facts(l, &facts);
-    enum status s = bag_put_text(b, "lab", str_text(&facts), e);
-    str_fini(&facts);
-    TRY(s);
+    TRY(put_text(b, "lab", &facts, e));
+    print_vars(l, &vars);
+    TRY(put_text(b, "lab.vars", &vars, e));
     TRY(series_save(l, b, e));
     if (l->trainer)
         return trainer_save(l->trainer, b, e);
@@ -166,6 +190,29 @@ static enum status read_facts(const struct bag *b, struct facts *f,
     return s;
 }
 
+/* Lines that are no variables are passed over. */
+static void take_vars(struct lab *l, const char *text)
+{
+    struct lex_mode mode = { .raw_after = -1 };
+    char *own = xstrdup(text ? text : ""), *rest = own;
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        struct line words;
+        struct value v = { 0 };
+        int fault;
+        if (lex_line(line, &mode, &words, &fault, NULL))
+            continue;
+        if (words.n == 2) {
+            const char *t = words.word[1].text;
+            bool number = !str_to_double(t, &v.num, NULL);
+            v = t[0] == '=' ? value_text(t + 1) : value_num(v.num);
+            if (number || t[0] == '=')
+                var_set(l, words.word[0].text, &v);
+        }
+        line_fini(&words);
+    }
+    free(own);
+}
+
 static bool has_trainer(const struct bag *b)
 {
     return bag_get(b, "trainer.counts") != NULL;
@@ -282,6 +329,7 @@ static enum status apply(struct lab *l, const struct bag *b, struct graph *g,
     if (settings)
         TRY(settings_load(l, settings, e));
     take_data(l, f->data);
+    take_vars(l, bag_text(b, "lab.vars"));
     l->origin.lr_set = f->lr_set != 0;
     l->origin.optimizer_set = f->optimizer_set != 0;
     events_read(l, events ? events : "");

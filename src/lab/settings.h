@@ -21,8 +21,7 @@ struct setting {
     unsigned flags;
     size_t offset;
     double lo, hi;
-    const char *choices;      /* "auto|always|never" */
-    const char *(*choice)(int i);         /* or the names of a table; NULL ends */
+    const char *(*choice)(int i);         /* names, ended by NULL */
     const char *def;          /* as text; NULL: set by get at start */
     int (*get)(const struct lab *l);              /* choice index */
     enum status (*put)(struct lab *l, int choice, struct err *e);

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "lab/layer_stats.h"
+#include "lab/points.h"
 #include "lab/state.h"
 
 #define PROBE_SAMPLES 64
@@ -144,9 +145,12 @@ enum status lab_probe(struct lab *l, bool gradients, struct plan **out,
     if (gradients)
         o.dropout = rng = rng_new(l->train.seed, RNG_DROPOUT);
     struct plan *p = NULL;
+    struct muted muted;
+    muted_begin(l, &muted);
     enum status s = plan_new(&o, &p, e);
     if (!s)
         s = probe_run(l, p, gradients, e);
+    muted_end(l, &muted);
     rng_free(rng);
     if (s) {
         plan_free(p);

@@ -423,6 +423,138 @@ static void data_that_are_gone_leave_the_model(void **state)
     driver_close(&box);
 }
 
+/* Typed commands, a stop and a continue in the middle of a goal whose
+ * schedule depends on its length. */
+static void a_record_replays_what_was_interleaved(void **state)
+{
+    struct temp_folder *f = *state;
+    void *box;
+    char line[300], hash[128];
+    assert_int_equal(driver_open(&box), 0);
+    struct driver *d = box;
+    snprintf(line, sizeof line, "record \"%s\"", temp_path(f, "r.qat"));
+    good(d, line);
+    good(d, JET "; set train.schedule cosine; bits * w8a8");
+    begin(d, "train 3 lr=0.01", true);
+    for (int i = 0; i < 4; i++)
+        lab_work(d->lab);
+    lab_submit(d->lab, "bits fc1 w=3; freeze weights fc0",
+               (struct source){ NULL, 0 });
+    for (int i = 0; i < 3; i++)
+        lab_work(d->lab);
+    type(d, "stop");
+    type(d, "set train.momentum 0.5");
+    type(d, "continue");
+    good(d, "record off; info model");
+    const char *at = strstr(str_text(&d->text), "hash ");
+    assert_non_null(at);
+    snprintf(hash, sizeof hash, "%.70s", at);
+    assert_near(metric(d, "epoch"), 3, 0, 0);
+    driver_close(&box);
+
+    assert_int_equal(driver_open(&box), 0);
+    d = box;
+    snprintf(line, sizeof line, "source \"%s\"; info model",
+             temp_path(f, "r.qat"));
+    expect_text(good(d, line), hash);
+    driver_close(&box);
+}
+
+/* A session that has begun records from a checkpoint beside the file. */
+static void a_record_can_begin_in_the_middle(void **state)
+{
+    struct temp_folder *f = *state;
+    void *box;
+    char line[300], hash[128];
+    assert_int_equal(driver_open(&box), 0);
+    struct driver *d = box;
+    good(d, JET "; bits * w4a4; train 1");
+    snprintf(line, sizeof line, "record \"%s\"", temp_path(f, "r.qat"));
+    good(d, line);
+    good(d, "step 2; disable observer *; step 1; record off; info model");
+    const char *at = strstr(str_text(&d->text), "hash ");
+    assert_non_null(at);
+    snprintf(hash, sizeof hash, "%.70s", at);
+    driver_close(&box);
+
+    assert_int_equal(driver_open(&box), 0);
+    d = box;
+    snprintf(line, sizeof line, "source \"%s\"; info model",
+             temp_path(f, "r.qat"));
+    expect_text(good(d, line), hash);
+    driver_close(&box);
+}
+
+static void warnings_name_states_that_are_mistakes(void **state)
+{
+    struct driver *d = *state;
+    good(d, "load model tfc; load data digits n=200 test=10; bits * w4a4; "
+            "calibrate 2");
+    run(d, "disable fake fc0");
+    expect_text(str_text(&d->errors), "warning: fake off");
+    expect_text(str_text(&d->errors), "fc0.w fc0.out");
+    expect_text(str_text(&d->json), "\"type\":\"warn\"");
+    run(d, "disable fake fc1");
+    assert_int_equal(d->errors.len, 0);          /* told once */
+    run(d, "enable fake *; disable fake fc2");
+    expect_text(str_text(&d->errors), "warning: fake off");
+    good(d, "enable fake *");
+    run(d, "disable observer *; train 1");
+    expect_text(str_text(&d->errors), "warning: batch norm live");
+    good(d, "freeze bn; set train.lr 1e-20; train 1");
+    run(d, "train 1");
+    expect_text(str_text(&d->errors), "warning: nothing moves");
+    run(d, "bits fc1 w=2");
+    expect_text(str_text(&d->errors), "warning: stale range");
+    run(d, "info run");
+    expect_text(str_text(&d->text), "stale range");
+}
+
+static void a_collapse_is_named(void **state)
+{
+    struct driver *d = *state;
+    good(d, "load model lenet5; load data digits n=200 test=10; bits * w4a4");
+    good(d, "calibrate 2");
+    run(d, "range conv1.out 0 1e6; eval");
+    expect_text(str_text(&d->errors), "warning: dead layer");
+    expect_text(str_text(&d->errors), "conv1.out");
+    run(d, "undo; range input -1e-4 1e-4; info run");
+    expect_text(str_text(&d->text), "warning: blocked gradient");
+    expect_text(str_text(&d->text), "(input.out)");
+}
+
+static void safe_mode_runs_no_shell(void **state)
+{
+    struct driver *d = *state;
+    expect_text(good(d, "!echo hello"), "hello");
+    bad(d, "shell exit 3", "ended with 3");
+    d->opts.safe = true;
+    lab_free(d->lab);
+    d->lab = lab_new(&d->opts, NULL);
+    bad(d, "!echo hello", "shell commands are off");
+}
+
+static void a_check_runs_nothing_but_names(void **state)
+{
+    struct driver *d = *state;
+    d->opts.check_only = true;
+    lab_free(d->lab);
+    d->lab = lab_new(&d->opts, NULL);
+    good(d, "load model lenet5; load data nowhere; bits * w4a4; train 3; "
+            "eval; let a = ans.acc; rewind m; expect $a > 1; say $1");
+    assert_string_equal(good(d, "list"), "");
+    bad(d, "bits nosuch w=4", "no layer matches 'nosuch'");
+    bad(d, "train 3 lr=x", "lr wants a number");
+}
+
+static void macros_recurse_only_so_far(void **state)
+{
+    struct driver *d = *state;
+    good(d, "define deep; deep; end");
+    bad(d, "deep", "nested too deeply");
+    expect_text(type(d, "say alive"), "alive");
+}
+
 #define LAB(f) cmocka_unit_test_setup_teardown(f, driver_open, driver_close)
 #define FILES(f) \
     cmocka_unit_test_setup_teardown(f, temp_folder_make, temp_folder_drop)
@@ -457,6 +589,13 @@ static const struct CMUnitTest tests[] = {
     LAB(looking_inside_moves_nothing),
     FILES(a_saved_session_is_whole_or_refused),
     FILES(data_that_are_gone_leave_the_model),
+    FILES(a_record_replays_what_was_interleaved),
+    FILES(a_record_can_begin_in_the_middle),
+    LAB(warnings_name_states_that_are_mistakes),
+    LAB(a_collapse_is_named),
+    LAB(safe_mode_runs_no_shell),
+    LAB(a_check_runs_nothing_but_names),
+    LAB(macros_recurse_only_so_far),
 };
 
 TEST_MAIN("lab_work", tests)
