@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "lab/points.h"
+#include "lab/point_list.h"
 #include "lab/state.h"
 
 static int count_observing(const struct lab *l)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "lab/diagnose.h"
-#include "lab/points.h"
+#include "lab/point_list.h"
 #include "lab/state.h"
 
 static int name_index(const char *const *name, int n, const char *text)

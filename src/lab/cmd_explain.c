@@ -7,7 +7,7 @@
 
 #include "base/arena.h"
 #include "lab/layer_stats.h"
-#include "lab/points.h"
+#include "lab/point_list.h"
 #include "lab/state.h"
 #include "lab/tensor_view.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "lab/points.h"
+#include "lab/point_list.h"
 #include "lab/state.h"
 
 #define ROWS_MAX 4            /* observer_param of a qspec */

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <string.h>
 
-#include "lab/points.h"
+#include "lab/point_list.h"
 #include "lab/state.h"
 
 static void join(const struct args *a, const char *name, struct str *out)

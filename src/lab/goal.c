@@ -11,7 +11,7 @@
 #include "lab/diagnose.h"
 #include "lab/json_text.h"
 #include "lab/layer_stats.h"
-#include "lab/points.h"
+#include "lab/point_list.h"
 #include "lab/state.h"
 
 /* ---- the trainer ---- */

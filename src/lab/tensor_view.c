@@ -9,7 +9,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "lab/layer_stats.h"
-#include "lab/points.h"
+#include "lab/point_list.h"
 #include "lab/state.h"
 
 #define PROBE_SAMPLES 64

@@ -1,5 +1,5 @@
 /* Quantizers of selected points. SPDX-License-Identifier: GPL-3.0-or-later */
-#include "lab/points.h"
+#include "lab/point_list.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* Quantizers of selected points, for commands.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#ifndef LAB_POINTS_H
-#define LAB_POINTS_H
+#ifndef LAB_POINT_LIST_H
+#define LAB_POINT_LIST_H
 
 #include "lab/args.h"
 
