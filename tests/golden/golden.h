@@ -94,6 +94,7 @@ void golden_observers_torch(struct golden_case *c);
 void golden_quant_torchao(struct golden_case *c);
 void golden_train_float(struct golden_case *c);
 void golden_train_qat(struct golden_case *c);
+void golden_convert(struct golden_case *c);     /* its integer nets */
 void golden_quant_papers(struct golden_case *c);
 void golden_quant_qkeras(struct golden_case *c);
 void golden_quant_brevitas(struct golden_case *c);

@@ -5,8 +5,8 @@
  * Rounding differences flip codes, and how far a flip carries is the case's
  * `sensitivity`: the largest change of the logits of a step when the initial
  * values move by one unit in the last place. Values after a step are compared
- * within three times the largest so far. The integer nets (`q/...`) are left
- * to the integer engine; of the cases with torch's slow path, which runs every
+ * within three times the largest so far. The integer nets (`q/...`) are run by
+ * suite_convert.c; of the cases with torch's slow path, which runs every
  * convolution twice and which qatlab does not offer, only the float net is
  * compared. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
@@ -427,4 +427,5 @@ void golden_train_qat(struct golden_case *c)
 {
     for (int i = 0; i < backend_count; i++)
         run_back_end(c, &backend_table[i]);
+    golden_convert(c);
 }
