@@ -17,6 +17,8 @@ static struct plan_opts forward_opts(const struct eval_opts *o,
     p.mode = o->mode;
     p.fold = set->bn_fold;
     p.backend = set->backend;
+    p.target = set->target;
+    p.sums = set->sums;
     return p;
 }
 

@@ -77,6 +77,8 @@ struct train_settings {       /* `train.*`; all undoable and recorded */
     enum bn_fold bn_fold;
     enum grad_type grad;
     const struct backend *backend;
+    const struct target_row *target;      /* evaluation int; NULL: ort */
+    enum sum_path sums;       /* likewise */
     uint64_t seed;
     double clip_norm;         /* 0: none */
 };
