@@ -5,8 +5,8 @@
  * (1/n + alpha * [|x| <= clip]) (section 3.1). With scale=V alpha is V and dx
  * = dy * V * [|x| <= clip] (binarised activations, Courbariaux et al. 2016).
  * With learning on, alpha is a parameter: dalpha = sum dy * sign(x).
- * "binary(...)" with arguments is QKeras's. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+ * "binary(...)" with arguments is QKeras's.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
 #include <math.h>
 

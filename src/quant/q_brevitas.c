@@ -3,11 +3,11 @@
  *
  * Int8WeightPerTensorFloat and its relatives: threshold = max|w| or mean|w|;
  * asymmetric max(w) - min(w, 0). Rounding is straight-through, and so is the
- * clamp: dw = dy * s / s, plus, through the scale, ds = sum dy * (q - z - w/s) times
- * ds/dthreshold at the largest element (shared by equal ones per tensor, at the
- * first one per channel; mean: everywhere). With learning on, the threshold
- * is a parameter instead (ParameterFromStats), and clamped weights get no
- * gradient unless grad=pass.
+ * clamp: dw = dy * s / s, plus, through the scale, ds = sum dy * (q - z - w/s)
+ * times ds/dthreshold at the largest element (shared by equal ones per tensor,
+ * at the first one per channel; mean: everywhere). With learning on, the
+ * threshold is a parameter instead (ParameterFromStats), and clamped weights
+ * get no gradient unless grad=pass.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
 #include <math.h>

@@ -7,7 +7,8 @@
  * is kept, and the gradient flows through the threshold into the element it
  * was taken from; these batches' scales are not rounded to powers of two.
  * Then the threshold is a parameter that starts from the average. Clamped
- * elements get no gradient unless grad=pass. Evaluation uses the average or the parameter.
+ * elements get no gradient unless grad=pass. Evaluation uses the average or
+ * the parameter.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 

@@ -1,8 +1,8 @@
 /* Quantizer qkeras_ternary: QKeras's ternary(...): -alpha, 0, alpha.
  *
  * alpha None or a number: q = |x| >= threshold ? sign(x) : 0 (threshold None:
- * 0.33). Automatic: see qkeras_sign.c. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+ * 0.33). Automatic: see qkeras_sign.c.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "quant/qkeras_sign.h"
 
 static const struct qrow settings[] = {

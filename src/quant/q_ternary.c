@@ -6,8 +6,8 @@
  * and t are parameters of y = s * clip(rne(x / 2t), -1, 1), differentiated
  * straight-through: dx = dy * s / 2t and dt = -sum dy * s * x / 2t^2 where the
  * rounded value is not clipped, ds = sum dy * code.
- * "ternary(...)" with arguments is QKeras's. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+ * "ternary(...)" with arguments is QKeras's.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
 
 #include "quant/kinds.h"

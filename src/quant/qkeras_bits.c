@@ -40,7 +40,7 @@ void qkeras_bits_span(const struct qspec *s, int64_t *lo, int64_t *hi)
 
     *hi = is_sign(s) ? 1 : m - 1;
     *lo = is_sign(s) ? -1 : s->is_signed ? -m + s->narrow : 0;
-    if (is_auto(s)) {
+    if (is_auto(s) && s->bits > 1) {
         *hi = ((int64_t)1 << (s->bits - 1)) - 1;
         *lo = -*hi;
     }
