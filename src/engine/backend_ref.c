@@ -3,7 +3,8 @@
 #include "engine/backend.h"
 #include "engine/int_impl.h"
 
-static const struct maker *const makers[] = {&maker_input, &maker_op, NULL};
+static const struct maker *const makers[] = {&maker_input, &maker_slow,
+                                            &maker_op, NULL};
 
 const struct backend backend_ref = {
     .layout = LAYOUT_NCHW,

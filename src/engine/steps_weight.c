@@ -6,6 +6,7 @@
  *   norm of y: torch.ao's fused modules (conv_fused.py, approximate path).
  * FOLD_PRE: q = Q(w * factor), y = conv(x, q) + (bias - mean) * factor +
  *   beta, and batch norm does nothing more.
+ * FOLD_SLOW: torch's other way, steps_slow.c.
  * FOLD_OFF: q = Q(w).
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/plan_impl.h"
@@ -277,6 +278,12 @@ static struct param *param_of(const struct plan *p, int node,
     return NULL;
 }
 
+struct param *weights_bias(const struct plan *p, int node)
+{
+    int row;
+    return param_of(p, node, PARAM_BIAS, &row);
+}
+
 /* The parameters as they are. */
 static void plain_params(struct plan *p, int node)
 {
@@ -397,8 +404,9 @@ enum status weights_forward(struct plan *p, int node, struct err *e)
     w->point_bias = p->graph->node[node].point[POINT_BIAS];
     w->bn = plan_fold_bn(p, node);
     w->how = w->bn >= 0 ? p->opts.fold : FOLD_OFF;
-    /* Before folding for good, only the float bias exists apart. */
-    if (w->how == FOLD_QAT && !w->bias)
+    /* Before folding for good, only the float bias exists apart; in the slow
+     * way batch norm takes it up. */
+    if ((w->how == FOLD_QAT && !w->bias) || w->how == FOLD_SLOW)
         w->q_bias = NULL;
     p->value[node].params.prep = w;
     find_view(p, w);

@@ -25,5 +25,7 @@ struct weight_prep {
 };
 
 struct weight_prep *weights_of(const struct plan *p, int node);
+/* The layer's bias, or NULL. */
+struct param *weights_bias(const struct plan *p, int node);
 
 #endif

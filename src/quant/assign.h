@@ -54,7 +54,7 @@ enum status graph_load_quant(struct graph *g, const struct bag *b,
                              struct err *e);
 
 /* How batch norm meets the weight quantizer during QAT. */
-enum bn_fold { FOLD_QAT, FOLD_PRE, FOLD_OFF, FOLD_COUNT };
+enum bn_fold { FOLD_QAT, FOLD_PRE, FOLD_OFF, FOLD_SLOW, FOLD_COUNT };
 extern const char *const bn_fold_name[FOLD_COUNT];
 /* Per output channel: gamma / sqrt(running_var + eps). */
 void bn_scale_factor(const struct graph *g, int bn, real *factor);

@@ -8,6 +8,7 @@ const char *const bn_fold_name[FOLD_COUNT] = {
     [FOLD_QAT] = "qat",
     [FOLD_PRE] = "pre",
     [FOLD_OFF] = "off",
+    [FOLD_SLOW] = "slow",
 };
 
 const struct qconfig qconfig_table[] = {
