@@ -1,5 +1,7 @@
 /* qatlab: options of the command line, and which front end runs.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
 #include <gsl/gsl_errno.h>
 #include <locale.h>
 #include <stdio.h>
@@ -82,9 +84,21 @@ static int run(const struct options *o)
     return line_run(&o->front);
 }
 
+/* A standard stream that was closed must not become a file that we open.
+ * What stands in fails like a closed one: input for writing, output for
+ * reading. */
+static void hold_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+    }
+}
+
 int main(int argc, char **argv)
 {
     gsl_set_error_handler_off();
+    hold_streams();
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C");   /* numbers have a point everywhere */
     struct err e = { .text = "" };

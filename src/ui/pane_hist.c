@@ -287,7 +287,9 @@ static void draw_hist(const struct hist_state *s, const struct area *in,
     const struct hist_view *v = &s->view;
     bool ticks = v->has_grid && v->levels > 1 && v->levels <= MAX_TICKS &&
                  in->h >= 7;
-    int facts = in->h >= 8 ? 2 : in->h >= 5 ? 1 : 0;
+    bool ranges = v->has_clip || v->has_grid;
+    bool errors = isfinite(v->sqnr) || isfinite(v->mse) || s->log;
+    int facts = in->h >= 8 ? ranges + errors : in->h >= 5 ? ranges : 0;
     int labels = in->h >= 3;
     int rows = in->h - facts - labels - ticks;
     struct plot p = { .v = v, .log = s->log, .bars = in->w - 2 * EDGE };
@@ -304,10 +306,10 @@ static void draw_hist(const struct hist_state *s, const struct area *in,
     if (labels)
         draw_labels(&p, in, rows + ticks);
     int row = rows + ticks + labels;
-    if (facts > 0)
-        draw_range_facts(v, in, row, env, ticks);
-    if (facts > 1)
-        draw_error_facts(s, in, row + 1);
+    if (facts > 0 && ranges)
+        draw_range_facts(v, in, row++, env, ticks);
+    if (row < in->h && errors)
+        draw_error_facts(s, in, row);
 }
 
 static void draw(struct pane *p, const struct pane_env *env,

@@ -186,13 +186,13 @@ static double key_params(const struct ui_layer *l)
 }
 
 static const struct sort_row {
-    const char *name;
+    const char *title;
     double (*key)(const struct ui_layer *l);
 } sorts[] = {
-    { "#", key_order },
-    { "sqnr", key_sqnr },
-    { "sat", key_saturation },
-    { "params", key_params },
+    { "", key_order },
+    { "by sqnr", key_sqnr },
+    { "by sat", key_saturation },
+    { "by params", key_params },
 };
 enum { SORTS = sizeof sorts / sizeof sorts[0] };
 
@@ -434,7 +434,7 @@ static void draw_detail(const struct layers_state *s, const struct area *a,
         row = draw_detail_line(s, a, row, i);
     int spare = a->h - row;
     for (int i = 0; i < 2 && spare >= 3; i++)
-        area_text(a, a->h - 2 + i, 1, STYLE_DIM, legend[i]);
+        area_item(a, a->h - 2 + i, 1, STYLE_DIM, legend[i]);
 }
 
 static void scroll_to_cursor(struct layers_state *s, int position)
@@ -454,14 +454,20 @@ static void draw(struct pane *p, const struct pane_env *env,
                  const struct area *box)
 {
     struct layers_state *s = p->state;
-    char count[32], order[64];
-    snprintf(count, sizeof count, "%d layers", env->model->n);
-    snprintf(order, sizeof order, "%s%s", s->filter[0] ? "/" : "sort ",
-             s->filter[0] ? s->filter : sorts[s->sort].name);
-    struct pane_head head = {
-        .n = env->model->n ? 2 : 0,
-        .word = { { order, STYLE_DIM }, { count, STYLE_DIM } },
-    };
+    char count[48], filter[64];
+    snprintf(filter, sizeof filter, "/%s", s->filter);
+    if (s->n < env->model->n)
+        snprintf(count, sizeof count, "%d of %d", s->n, env->model->n);
+    else
+        snprintf(count, sizeof count, "%d layers", s->n);
+    struct pane_head head = { .n = 0 };
+    if (s->filter[0])
+        head.word[head.n++] = (struct frame_word){ filter, STYLE_WARN };
+    if (s->sort)
+        head.word[head.n++] = (struct frame_word){ sorts[s->sort].title,
+                                                   STYLE_WARN };
+    if (env->model->n)
+        head.word[head.n++] = (struct frame_word){ count, STYLE_DIM };
     struct area in = pane_frame(p, env, box, &head);
     if (env->model->n == 0) {
         pane_message(&in, "no model yet: load model lenet5");
@@ -542,6 +548,8 @@ static enum status pick(struct pane *p, const struct pane_env *env,
     if (words[0] == '/') {
         snprintf(s->filter, sizeof s->filter, "%s", words + 1);
         rebuild_rows(s, env->model);
+        if (s->n > 0 && cursor_position(s, env->model) < 0)
+            lab_set_cursor(env->lab, env->model->layer[s->row[0]].view.node);
         return STATUS_OK;
     }
     for (int i = 0; i < env->model->n; i++) {
