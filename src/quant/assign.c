@@ -84,6 +84,7 @@ enum status point_set(struct graph *g, int point, const struct qspec *spec,
 {
     struct point *p = &g->point[point];
     struct quantizer *q = NULL;
+    struct qspec own;
     struct shape shape;
     struct qview v;
     enum status st;
@@ -94,13 +95,16 @@ enum status point_set(struct graph *g, int point, const struct qspec *spec,
         p->q = NULL;
         return STATUS_OK;
     }
-    st = check_grain(g, point, spec, e);
+    own = *spec;
+    if (p->kind == POINT_WEIGHT && own.kind->on_weights)
+        own.kind->on_weights(&own);
+    st = check_grain(g, point, &own, e);
     if (st == STATUS_OK) {
-        struct quantizer plan = {.spec = *spec};
+        struct quantizer plan = {.spec = own};
 
         point_shape(g, point, &shape, &axis);
         v = quantizer_view(&plan, &shape, axis);
-        st = quantizer_new(spec, v.channels, &q, e);
+        st = quantizer_new(&own, v.channels, &q, e);
     }
     if (st != STATUS_OK)
         return err_wrap(e, st, "%s", p->name);

@@ -382,6 +382,10 @@ void minifloat_kind_describe(const struct quantizer *q, real v,
     struct minifloat_call m = minifloat_call_of(q, false);
     struct kcall c = {.cq = q, .own = &m};
     struct minifloat_run r = run_of(&c, 0);
+    real one = 1, slope;
 
     describe_run(&r, v, out);
+    minifloat_backward(&r, &v, &one, &slope, 1);
+    str_printf(out, "gradient: dx = %s\n",
+               slope > 0 || q->spec.grad == QGRAD_PASS ? "dy" : "0");
 }

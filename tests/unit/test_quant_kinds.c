@@ -360,6 +360,70 @@ static void results_do_not_depend_on_the_number_of_threads(void **state)
     mem_free(dy);
 }
 
+static void every_kind_explains_itself_with_its_numbers(void **state)
+{
+    enum { N = 64 };
+    real x[N], y[N];
+
+    (void)state;
+    fill_normal(x, N, 61);
+    for (int k = 0; k < quantizer_count; k++) {
+        struct qspec s = example_of(quantizer_table[k]);
+        struct qview v = {1, 1, N};
+        struct quantizer *q;
+        struct str text = {0};
+        struct err e = {0};
+
+        s.grain = GRAIN_TENSOR;
+        q = made(&s, 1);
+        assert_int_equal(quantizer_observe(q, x, v, &e), STATUS_OK);
+        quantizer_forward(q, x, y, v, true);
+        s.kind->describe(q, x[0], &text);
+        if (!contains(str_text(&text), "gradient") ||
+            !contains(str_text(&text), "="))
+            fail_msg("%s says only:\n%s", s.kind->name, str_text(&text));
+        assert_true(str_text(&text)[text.len - 1] == '\n');
+        str_fini(&text);
+        quantizer_free(q);
+    }
+}
+
+/* The same values in evaluation, before and after. */
+static void saved_quantizers_come_back_as_they_were(void **state)
+{
+    enum { N = 64 };
+    real x[N], y[N], again[N];
+
+    (void)state;
+    fill_normal(x, N, 62);
+    for (int k = 0; k < quantizer_count; k++) {
+        struct qspec s = example_of(quantizer_table[k]);
+        struct qview v = {1, 1, N};
+        struct bag *b = bag_new();
+        struct quantizer *q, *back;
+        struct err e = {0};
+
+        s.grain = GRAIN_TENSOR;
+        q = made(&s, 1);
+        assert_int_equal(quantizer_observe(q, x, v, &e), STATUS_OK);
+        q->learn = q->n_learned > 0;
+        quantizer_forward(q, x, y, v, true);
+        quantizer_forward(q, x, y, v, false);
+        if (quantizer_save(q, "q", b, &e) != STATUS_OK ||
+            quantizer_load(b, "q", &back, &e) != STATUS_OK)
+            fail_msg("%s: %s", s.kind->name, e.text);
+        assert_true(qspec_equal(&back->spec, &q->spec));
+        quantizer_forward(back, x, again, v, false);
+        for (int i = 0; i < N; i++)
+            if (y[i] != again[i])
+                fail_msg("%s: %g was %g", s.kind->name, (double)again[i],
+                         (double)y[i]);
+        quantizer_free(q);
+        quantizer_free(back);
+        bag_free(b);
+    }
+}
+
 static void ranges_are_refused_where_there_is_none(void **state)
 {
     struct qspec s = parsed("quantized_bits(4)");
@@ -801,6 +865,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(uniform_values_are_codes_times_the_scale),
     cmocka_unit_test(strange_data_never_gives_a_strange_scale),
     cmocka_unit_test(results_do_not_depend_on_the_number_of_threads),
+    cmocka_unit_test(every_kind_explains_itself_with_its_numbers),
+    cmocka_unit_test(saved_quantizers_come_back_as_they_were),
     cmocka_unit_test(ranges_are_refused_where_there_is_none),
     cmocka_unit_test(tanh_and_its_slope_are_those_of_libm),
     cmocka_unit_test(selection_finds_the_kth_value),
