@@ -266,6 +266,8 @@ static void forward_opts(const struct bench *b, struct plan_opts *o)
     o->graph = b->lab->graph;
     o->fold = b->lab->train.bn_fold;
     o->backend = b->lab->train.backend;
+    o->target = b->lab->train.target;
+    o->sums = b->lab->train.sums;
 }
 
 static enum status bench_eval(struct bench *b)

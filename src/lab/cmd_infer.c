@@ -214,6 +214,8 @@ static enum status run(struct infer *f)
     o.keep_values = f->trace;
     o.fold = l->train.bn_fold;
     o.backend = l->train.backend;
+    o.target = l->train.target;
+    o.sums = l->train.sums;
     o.batch = l->tool.eval_batch;
     int64_t whole = f->n - f->n % o.batch;
     TRY(make_outputs(f));
