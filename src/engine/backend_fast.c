@@ -15,9 +15,9 @@ enum status plan_dnn(struct plan *p, struct err *e)
 }
 
 static const struct maker *const makers[] = {
-    &maker_input, &maker_slow, &maker_conv, &maker_dense, &maker_norm, &maker_add,
-    &maker_act, &maker_pool, &maker_reduce, &maker_alias, &maker_concat,
-    &maker_op, NULL,
+    &maker_input, &maker_slow, &maker_conv, &maker_dense, &maker_norm,
+    &maker_add, &maker_act, &maker_pool, &maker_reduce, &maker_alias,
+    &maker_concat, &maker_op, NULL,
 };
 
 const struct backend backend_fast = {

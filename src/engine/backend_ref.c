@@ -1,5 +1,6 @@
 /* Back end ref: every operator by its own portable kernel, logical layout,
- * the same bits for any number of threads. SPDX-License-Identifier: GPL-3.0-or-later */
+ * the same bits for any number of threads.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/backend.h"
 #include "engine/int_impl.h"
 

@@ -109,7 +109,8 @@ struct concat {
 static void copy_rows(const struct concat *c, const struct run *r,
                       float *whole, float *part)
 {
-#pragma omp parallel for schedule(static) if (c->rows * r->length > SHEET_PARALLEL)
+    int64_t count = c->rows * r->length;
+#pragma omp parallel for schedule(static) if (count > SHEET_PARALLEL)
     for (int64_t i = 0; i < c->rows; i++) {
         float *a = whole + i * c->row + r->at;
         float *b = part + i * r->length;

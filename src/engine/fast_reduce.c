@@ -31,7 +31,8 @@ static enum status forward_run(struct plan *p, struct step *s, struct err *e)
     const struct reduce *r = s->priv;
     const float *x = plan_floats(p, r->x);
     float *y = plan_floats(p, r->y);
-#pragma omp parallel for schedule(static) if (r->n * r->p * r->f > SHEET_PARALLEL)
+    int64_t count = r->n * r->p * r->f;
+#pragma omp parallel for schedule(static) if (count > SHEET_PARALLEL)
     for (int64_t n = 0; n < r->n; n++) {
         float *to = y + n * r->f;
         memset(to, 0, (size_t)r->f * sizeof(float));
@@ -50,7 +51,8 @@ static enum status backward_run(struct plan *p, struct step *s,
     const struct reduce *r = s->priv;
     float *dx = plan_floats(p, r->x);
     const float *dy = plan_floats(p, r->y);
-#pragma omp parallel for schedule(static) if (r->n * r->p * r->f > SHEET_PARALLEL)
+    int64_t count = r->n * r->p * r->f;
+#pragma omp parallel for schedule(static) if (count > SHEET_PARALLEL)
     for (int64_t n = 0; n < r->n; n++) {
         float *first = dx + n * r->p * r->f;
         k_divide(dy + n * r->f, r->divisor, first, r->f);

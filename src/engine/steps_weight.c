@@ -97,7 +97,7 @@ static void scale_weights(const struct plan *p, struct weight_prep *w)
     }
 }
 
-/* Observes and quantizes; quantizer_forward gives weights without a range one. */
+/* Observes and quantizes; weights without a range get one from the values. */
 static enum status quantize_param(const struct plan *p, struct quantizer *q,
                                   int point, const float *x, float *y,
                                   struct qview v, struct err *e)

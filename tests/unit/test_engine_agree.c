@@ -502,7 +502,8 @@ static void set_every_point(struct graph *g, uint64_t seed)
     struct err e;
     err_clear(&e);
     for (int i = 0; i < g->n_point; i++) {
-        const char *text = point_spec[g->point[i].kind][(seed + (uint64_t)i) % 3];
+        uint64_t choice = (seed + (uint64_t)i) % 3;
+        const char *text = point_spec[g->point[i].kind][choice];
         struct qspec base, s;
         if (!text)
             continue;
