@@ -25,6 +25,8 @@ static struct {
     FILE *nowhere;
     struct completion *found; /* of the last completion, for the pop-up */
     int found_n;
+    char **waiting;           /* lines for the history, see may_add */
+    int waiting_n;
 } the;
 
 /* ---- input and output under panes ---- */
@@ -133,10 +135,70 @@ static void show_matches(char **matches, int n, int longest)
         the.opts.ops->show(the.opts.ctx, the.found, the.found_n);
 }
 
+/* ---- history: what keeps it ---- */
+
+/* The file is appended to line by line: nothing is lost when the session
+ * is, and two sessions do not overwrite each other. */
+static void append_line(void)
+{
+    if (!the.history_path)
+        return;
+    if (access(the.history_path, F_OK) != 0) {
+        FILE *f = fopen(the.history_path, "a");
+        if (!f)
+            return;
+        fclose(f);
+    }
+    append_history(1, the.history_path);
+}
+
+/* While somebody searches the history or stands on one of its lines,
+ * readline holds pointers into it: lines of keys wait then. */
+static bool may_add(void)
+{
+    return !RL_ISSTATE(RL_STATE_ISEARCH | RL_STATE_NSEARCH) &&
+           where_history() >= history_length;
+}
+
+static void drop_duplicate(const char *line)
+{
+    for (int i = history_length - 1; i >= 0; i--) {
+        const HIST_ENTRY *old = history_get(history_base + i);
+        if (old && !strcmp(old->line, line)) {
+            HIST_ENTRY *gone = remove_history(i);
+            if (gone)
+                free_history_entry(gone);
+            return;
+        }
+    }
+}
+
+static void add_waiting(void)
+{
+    for (int i = 0; i < the.waiting_n; i++) {
+        drop_duplicate(the.waiting[i]);
+        add_history(the.waiting[i]);
+        append_line();
+        free(the.waiting[i]);
+    }
+    if (the.waiting_n > 0)
+        using_history();      /* Up begins at the line that was added */
+    the.waiting_n = 0;
+}
+
+static void add_later(const char *line)
+{
+    size_t n = (size_t)the.waiting_n + 1;
+    the.waiting = xrealloc(the.waiting, n * sizeof *the.waiting);
+    the.waiting[the.waiting_n++] = xstrdup(line);
+}
+
 /* ---- lines ---- */
 
 static void line_done(char *line)
 {
+    using_history();          /* the line stands on no old one any more */
+    add_waiting();
     if (the.opts.kind == PROMPT_PLAIN)
         prompt_disarm();      /* the terminal is cooked while the lab works */
     the.opts.ops->line(the.opts.ctx, line);
@@ -218,6 +280,9 @@ void prompt_close(void)
 {
     prompt_disarm();
     forget_found();
+    add_waiting();
+    free(the.waiting);
+    the.waiting = NULL;
     rl_outstream = stdout;
     if (the.nowhere)
         fclose(the.nowhere);
@@ -264,6 +329,8 @@ void prompt_feed(const char *bytes, int n)
     the.tail += n;
     while (the.armed && input_available())
         rl_callback_read_char();
+    if (may_add())
+        add_waiting();
 }
 
 void prompt_insert(const char *text)
@@ -323,6 +390,8 @@ void prompt_history_open(const char *path)
         return;
     using_history();
     stifle_history(HISTORY_LINES);
+    history_comment_char = '#';
+    history_write_timestamps = 1;         /* keeps entries of several lines */
     the.history_ready = true;
     if (!path)
         return;
@@ -331,52 +400,27 @@ void prompt_history_open(const char *path)
         history_truncate_file(path, HISTORY_LINES);
 }
 
-/* The file is appended to line by line: nothing is lost when the session
- * is, and two sessions do not overwrite each other. */
-static void append_line(void)
-{
-    if (!the.history_path)
-        return;
-    if (access(the.history_path, F_OK) != 0) {
-        FILE *f = fopen(the.history_path, "a");
-        if (!f)
-            return;
-        fclose(f);
-    }
-    append_history(1, the.history_path);
-}
-
 void prompt_history_add(const char *line)
 {
     if (!the.history_ready || !*line || *line == ' ')
         return;
-    for (int i = history_length - 1; i >= 0; i--) {
-        const HIST_ENTRY *old = history_get(history_base + i);
-        if (old && !strcmp(old->line, line)) {
-            HIST_ENTRY *gone = remove_history(i);
-            if (gone)
-                free_history_entry(gone);
-            break;
-        }
-    }
-    add_history(line);
-    using_history();          /* Up begins at the line that was added */
-    append_line();
+    add_later(line);
+    if (!the.armed || may_add())
+        add_waiting();
 }
 
+/* Lines that are in the file already stay there. */
 void prompt_history_replace(const char *line)
 {
-    if (history_length > 0) {
+    if (the.waiting_n > 0) {
+        free(the.waiting[the.waiting_n - 1]);
+        the.waiting[the.waiting_n - 1] = xstrdup(line);
+    } else if (history_length > 0 && may_add()) {
         HIST_ENTRY *old = replace_history_entry(history_length - 1, line,
                                                 NULL);
         if (old)
             free_history_entry(old);
+    } else {
+        prompt_history_add(line);
     }
-}
-
-const char *prompt_history_last(void)
-{
-    const HIST_ENTRY *e = history_length > 0
-        ? history_get(history_base + history_length - 1) : NULL;
-    return e ? e->line : NULL;
 }

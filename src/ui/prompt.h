@@ -57,7 +57,6 @@ void prompt_history_open(const char *path);
 void prompt_history_add(const char *line);
 /* Puts `line` in the place of the newest one. */
 void prompt_history_replace(const char *line);
-const char *prompt_history_last(void);    /* or NULL */
 
 /* ---- prompt_draw.c: knows no readline ---- */
 /* Draws the view into the first row of a, scrolled by half pages so that the

@@ -200,12 +200,13 @@ static bool is_focus_report(const struct input *in)
 static bool next_escape(struct router *r, double now, struct input *out)
 {
     size_t n = sequence_length(r);
-    if (n == 0) {
-        if (router_wait(r, now) > 0)
-            return false;
-        n = r->n == 1 ? 1 : r->n;     /* a lone key, or a broken sequence */
+    if (n == 0 && router_wait(r, now) > 0)
+        return false;
+    if (n == 0 && r->n > 1) {         /* broken: it never ended */
+        drop(r, r->n, now);
+        return true;
     }
-    take(r, n, now, out);
+    take(r, n ? n : 1, now, out);
     if (!strcmp(out->raw, "\033[200~")) {
         r->pasting = true;
         r->too_long = false;
