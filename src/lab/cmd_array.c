@@ -516,6 +516,30 @@ static struct errors errors_of(const struct job *j)
     };
 }
 
+#define LEVELS_MAX (1 << 20)  /* of a table of codes */
+
+/* How many of the codes are in use; where there are none, of the values. */
+static int64_t levels_of(const struct job *j, const struct qstats *st)
+{
+    const int32_t *code = j->code.data;
+    int64_t n = shape_count(&j->x.shape), levels = 0;
+    int64_t lo = code ? code[0] : 0, hi = lo;
+    for (int64_t i = 1; code && i < n; i++) {
+        lo = code[i] < lo ? code[i] : lo;
+        hi = code[i] > hi ? code[i] : hi;
+    }
+    if (!code || hi - lo >= LEVELS_MAX)
+        return st->levels;
+    bool *used = xmalloc((size_t)(hi - lo + 1) * sizeof *used);
+    memset(used, 0, (size_t)(hi - lo + 1) * sizeof *used);
+    for (int64_t i = 0; i < n; i++) {
+        levels += !used[code[i] - lo];
+        used[code[i] - lo] = true;
+    }
+    free(used);
+    return levels;
+}
+
 static void print_reals(struct str *out, const char *name, const real *v,
                         int64_t n)
 {
@@ -571,11 +595,12 @@ static void tell(struct job *j, struct out *out)
     shape_add(&shape, &j->x.shape);
     quantizer_stats(q, j->x.data, j->view, &st);
     double clipped = (double)st.clipped / (double)st.count;
+    int64_t levels = levels_of(j, &st);
     out_printf(out, OUT_RESULT, "%s: sqnr %s dB, mse %s, max error %s, "
                                 "clipped %s, %lld levels used",
                str_text(&spec), num_text(r.sqnr).s, num_text(r.mse).s,
                num_text(r.worst).s, num_percent(clipped).s,
-               (long long)st.levels);
+               (long long)levels);
     answer_text(l, "quantizer", str_text(&spec));
     answer_text(l, "shape", str_text(&shape));
     answer_num(l, "n", (double)st.count);
@@ -586,7 +611,7 @@ static void tell(struct job *j, struct out *out)
     answer_num(l, "mse", r.mse);
     answer_num(l, "max_error", r.worst);
     answer_num(l, "clipped", clipped);
-    answer_num(l, "levels", (double)st.levels);
+    answer_num(l, "levels", (double)levels);
     tell_grid(j, out);
     tell_gradients(j, out);
     str_fini(&spec);

@@ -167,6 +167,19 @@ static void feed_input(const struct infer *f, struct plan *p, int input,
         memcpy(plan_input(p, input), x, (size_t)(rows * one) * sizeof *x);
 }
 
+/* Integers go through a fused group in one go: what lies inside it has no
+ * value, and is left out. */
+static enum status take_value(struct infer *f, struct plan *p, int node,
+                              float *y)
+{
+    enum status s = plan_value(p, node, false, y, f->err);
+    if (s != STATUS_STATE || f->mode != MODE_INT)
+        return s;
+    err_clear(f->err);
+    tensor_fini(&f->y[node]);
+    return STATUS_OK;
+}
+
 static enum status take_values(struct infer *f, struct plan *p, int64_t at)
 {
     const struct graph *g = f->lab->graph;
@@ -177,7 +190,7 @@ static enum status take_values(struct infer *f, struct plan *p, int64_t at)
         if (!f->y[i].data)
             continue;
         if (f->trace)
-            TRY(plan_value(p, i, false, y, f->err));
+            TRY(take_value(f, p, i, y));
         else
             memcpy(y, plan_output(p), (size_t)(rows * one) * sizeof *y);
     }
@@ -296,7 +309,7 @@ static enum status check_redirect(const struct infer *f)
                                     "'%s'", a->redirect);
 }
 
-/* `as=codes` is what fake mode gives, told as integers. */
+/* `as=codes` is what integer evaluation gives, before it is scaled. */
 static void read_mode(struct infer *f)
 {
     const char *as = args_text(f->args, "as");
@@ -304,7 +317,7 @@ static void read_mode(struct infer *f)
     f->mode = lab_mode(f->lab);
     f->codes = as && strcmp(as, "codes") == 0;
     if (f->codes)
-        f->mode = MODE_FAKE;
+        f->mode = MODE_INT;
     for (int i = 0; as && i < MODE_COUNT; i++)
         if (strcmp(mode_name[i], as) == 0)
             f->mode = (enum mode)i;
@@ -348,8 +361,8 @@ static const struct arg_row infer_args[] = {
               "array for each input" },
     { .name = "as", .kind = ARG_CHOICE, .key = true,
       .choices = "float|fake|int|codes",
-      .help = "mode, as of `eval`; codes: the integers of the output's "
-              "quantizer" },
+      .help = "mode, as of `eval`; codes: int, as the integers of the "
+              "output's quantizer" },
     { .name = "trace", .kind = ARG_FLAG,
       .help = "every layer's value, by its name, into an .npz" },
     { 0 },
@@ -363,7 +376,8 @@ const struct cmd cmd_infer = {
         "training data were (`info data` has the numbers). The result is an "
         ".npy with a row for each sample, or an .npz with the output's "
         "name; with trace it holds every layer's value, quantized where the "
-        "layer is. as=codes gives the integers, with trace of all layers "
+        "layer is (as=int: without what lies inside a fused group). as=codes "
+        "gives the integers of the target, with trace those of all layers "
         "that have a quantizer.",
     .arg = infer_args, .flags = NEEDS_MODEL | CMD_RESULT,
     .example_setup = "load model jet; quantize fc0.w w8 -> x.npz",

@@ -351,13 +351,18 @@ static const struct {
     { NULL, nested_rest, NULL },
 };
 
-/* Commands whose last argument is a command; true: the cursor is in it. */
+/* Commands whose last argument is a command or an expression; true: the cursor
+ * is in it. */
 static bool complete_nested(struct found *f, struct place *p)
 {
-    bool redirect;
-    int after = cmd_raw_after(p->cmd, &redirect), k = 0;
-    if (after < 0 || redirect || p->n < after)
+    bool expression;
+    int after = cmd_raw_after(p->cmd, &expression), k = 0;
+    if (after < 0 || p->n < after)
         return false;
+    if (expression) {
+        source_expression(f, p);
+        return true;
+    }
     int raw = p->n > after ? p->word[after].begin : p->begin;
     while (nested_table[k].verb &&
            strcmp(nested_table[k].verb, p->cmd->name) != 0)

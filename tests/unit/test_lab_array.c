@@ -291,13 +291,13 @@ static void a_trace_has_every_layer_and_ends_in_the_output(void **state)
     place_close(&p);
 }
 
-/* Codes are the fake values' integers. */
+/* Codes are the integers behind the values of `as=int`. */
 static void codes_of_a_trace_give_its_values(void **state)
 {
     struct place p = place_open(state);
     good(p.d, "load model jet; quantize fc0.w w8 -> x.npz; bits * w4a4; "
               "load data jets n=100; calibrate 1 batches; "
-              "infer x.npz:values trace -> t.npz; "
+              "infer x.npz:values as=int trace -> t.npz; "
               "infer x.npz:values as=codes trace -> c.npz; "
               "infer x.npz:values as=codes -> c.npy");
     struct bag *t = read_npz("t.npz"), *c = read_npz("c.npz");
