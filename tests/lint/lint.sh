@@ -92,7 +92,7 @@ awk 'FNR == 1 { start = 0 }
 check "functions stay within 60 lines, a few kernels within 100"
 
 for f in $sources; do
-    head -n 12 "$f" | grep -q 'SPDX-License-Identifier' || echo "$f" >> "$found"
+    head -n 20 "$f" | grep -q 'SPDX-License-Identifier' || echo "$f" >> "$found"
 done
 check "every source file names its licence"
 
