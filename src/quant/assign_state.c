@@ -116,10 +116,10 @@ enum status graph_load_quant(struct graph *g, const struct bag *b,
     return st;
 }
 
-/* What a training step moves in a quantizer besides its state block. */
+/* What a training step moves in a quantizer besides its state block. No
+ * padding: snapshots are compared byte by byte. */
 struct moving {
-    bool ready, stale;
-    int64_t steps;
+    int64_t ready, stale, steps;
 };
 
 size_t graph_state_bytes(const struct graph *g)
@@ -176,8 +176,8 @@ void graph_state_set(struct graph *g, const void *bytes)
             continue;
         memcpy(&m, at, sizeof m);
         memcpy(q->state, at + sizeof m, (size_t)q->n_state * sizeof(real));
-        q->ready = m.ready;
-        q->stale = m.stale;
+        q->ready = m.ready != 0;
+        q->stale = m.stale != 0;
         q->steps = m.steps;
         at += sizeof m + (size_t)q->n_state * sizeof(real);
     }
