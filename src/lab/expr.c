@@ -11,6 +11,7 @@
 #include "lab/layer_fields.h"
 #include "lab/lex.h"
 #include "lab/num.h"
+#include "lab/state.h"
 #include "lab/tensor_view.h"
 
 #define DEPTH_MAX 64          /* nesting that one expression may have */
@@ -282,6 +283,23 @@ static enum status parse_call(struct parser *p, const char *name, int at,
     return call_run(p, f, arg, n, &out->num);
 }
 
+/* `$1` .. `$9` and `$#`: the arguments of the script, numbers where they are
+ * numbers. */
+static enum status parse_script_arg(struct parser *p, int begin,
+                                    struct value *out)
+{
+    char name[2] = { p->text[p->at++], '\0' }, buf[16];
+    const char *arg = p->env->lab ? script_arg(&p->env->lab->script, name,
+                                               buf, sizeof buf)
+                                  : NULL;
+    double v;
+    if (!arg)
+        return fail(p, begin, "the script was not given that argument");
+    int n = number_read(arg, &v);
+    *out = n && !arg[n] ? value_num(v) : value_text(arg);
+    return STATUS_OK;
+}
+
 static enum status parse_dollar(struct parser *p, struct value *out)
 {
     char name[128];
@@ -296,6 +314,8 @@ static enum status parse_dollar(struct parser *p, struct value *out)
         p->at++;
         return STATUS_OK;
     }
+    if (c == '#' || (c >= '1' && c <= '9'))
+        return parse_script_arg(p, begin, out);
     bool braced = c == '{';
     p->at += braced;
     read_name(p, name, sizeof name);
