@@ -6,13 +6,17 @@
 
 #include "quant/uniform.h"
 
-/* Zero points farther away belong to no real data. */
-#define ZERO_MAX (1 << 14)
 #define PROBES 64
 
 static bool is_whole(real v)
 {
-    return v == real_rint(v) && v >= -ZERO_MAX && v <= ZERO_MAX;
+    return v == real_rint(v) && v >= -INT_ZERO_MAX && v <= INT_ZERO_MAX;
+}
+
+real grid_zero(real z)
+{
+    z = z > -INT_ZERO_MAX ? z : -INT_ZERO_MAX;
+    return z < INT_ZERO_MAX ? z : INT_ZERO_MAX;
 }
 
 struct int_grid grid_of(const struct quantizer *q)
@@ -21,7 +25,7 @@ struct int_grid grid_of(const struct quantizer *q)
     quantizer_get_affine(q, 0, &a);
     return (struct int_grid){
         .scale = (float)a.scale,
-        .zero = (int32_t)a.zero_point,
+        .zero = (int32_t)grid_zero(a.zero_point),
         .lo = (int32_t)a.lo,
         .hi = (int32_t)a.hi,
     };

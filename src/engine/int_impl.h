@@ -21,6 +21,10 @@ extern const struct maker int_maker_input, int_maker_layer, int_maker_move,
 
 /* ---- grids (int_grid.c) ---- */
 
+/* Zero points farther away belong to no real data; sums of pairs in 16 bits
+ * rely on it. */
+#define INT_ZERO_MAX (1 << 14)
+
 /* How a quantizer's arithmetic relates to codes. */
 enum grid_class {
     GRID_NONE,                /* no bytes: values stay numbers */
@@ -29,6 +33,7 @@ enum grid_class {
 };
 enum grid_class grid_class(const struct plan *p, struct quantizer *q);
 struct int_grid grid_of(const struct quantizer *q);
+real grid_zero(real z);       /* within what an int32_t and sums can take */
 
 /* Whose grid input i of a node lies on, the node's own view counted; NULL:
  * numbers. */
@@ -54,6 +59,8 @@ enum status int_finish_codes(struct plan *p, int node, int buffer,
 /* value[node].raw holds numbers; its quantizer is still to be applied. */
 enum status int_finish_numbers(struct plan *p, int node, struct err *e);
 void int_make_numbers(struct plan *p, int node);       /* value[node].raw */
+/* After all units: the output as numbers. */
+enum status int_finish_plan(struct plan *p, struct err *e);
 /* Byte maps from one grid to another; op (NULL: none) works on the numbers
  * between. lo and hi are taken from a clamp when no quantizer follows. */
 struct int_map {

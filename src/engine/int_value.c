@@ -301,6 +301,47 @@ enum status int_codes_in(struct plan *p, int node, int i, int *buffer,
     return STATUS_OK;
 }
 
+/* ---- the end of a plan ---- */
+
+/* Scales and zero points may change while a plan lives: learned ones in
+ * training. A zero point between codes has no integers. */
+static enum status check_grid(const struct plan *p, const struct quantizer *q,
+                              int point, struct err *e)
+{
+    double zero = (double)q->zero_point[0];
+    if (zero == rint(zero) && fabs(zero) <= INT_ZERO_MAX)
+        return STATUS_OK;
+    return err_set(e, STATUS_STATE, "%s: the zero point became %g, wanted a "
+                   "whole number", point_name(p, point), zero);
+}
+
+static enum status check_run(struct plan *p, struct step *s, struct err *e)
+{
+    (void)s;
+    for (int i = 0; i < p->graph->n_node; i++) {
+        const struct value *v = &p->value[i];
+        if (v->q && v->grid == v->q)
+            TRY(check_grid(p, v->q, v->point, e));
+        if (v->view_code >= 0)
+            TRY(check_grid(p, v->q_in, v->point_in, e));
+    }
+    return STATUS_OK;
+}
+
+static const struct step_kind check_kind = {
+    .name = "check grids",
+    .phase = PHASE_FORWARD,
+    .run = check_run,
+};
+
+enum status int_finish_plan(struct plan *p, struct err *e)
+{
+    int out = p->graph->output;
+    if (!plan_step(p, &check_kind, out, 0))
+        return err_memory(e, "plan");
+    return int_numbers(p, out, e);
+}
+
 /* ---- reading values ---- */
 
 enum status int_value(const struct plan *p, const struct unit *u, int node,

@@ -129,7 +129,12 @@ static enum status find_codes(const struct plan *p, struct int_layer *l,
     int64_t inner = int_layer_inner(l);
     for (int64_t o = 0; o < l->geom.co; o++) {
         int64_t c = channel_of(l->qw, o);
-        int32_t zero = (int32_t)l->qw->zero_point[c];
+        float z = l->qw->zero_point[c];
+        int32_t zero = (int32_t)grid_zero(z);
+        if (z != (float)zero)
+            return err_set(e, STATUS_STATE, "%s: the zero point became %g, "
+                           "wanted a whole number",
+                           point_name(p, l->point_w), (double)z);
         for (int64_t i = o * inner; i < (o + 1) * inner; i++) {
             int32_t w = l->code[i] - zero;
             if (w < -511 || w > 511)

@@ -160,7 +160,7 @@ static enum status lower_forward(struct plan *p, struct err *e)
     }
     int out = p->graph->output;
     if (p->opts.mode == MODE_INT)
-        TRY(int_numbers(p, out, e));
+        TRY(int_finish_plan(p, e));
     p->output = plan_logical(p, out, p->value[out].out, PHASE_FORWARD);
     if (p->out_of_memory)
         return err_memory(e, "plan");

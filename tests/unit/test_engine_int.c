@@ -787,6 +787,70 @@ static void integers_stay_near_the_fake_forward(void **state)
     net_free(g);
 }
 
+/* A kind's own widths; false: it does not do for weights here. */
+static bool weight_spec(const struct quantizer_kind *k, struct qspec *spec)
+{
+    struct err e;
+    char text[80];
+    unsigned wanted = QK_UNIFORM | QK_WEIGHTS;
+    if ((k->flags & wanted) != wanted || (k->flags & QK_STOCHASTIC))
+        return false;
+    int bits = k->max_bits < 4 ? k->max_bits : 4;
+    snprintf(text, sizeof(text), "%s:%d", k->name, bits);
+    if (qspec_parse(text, NULL, spec, &e) == STATUS_OK)
+        return true;
+    return qspec_parse(k->name, NULL, spec, &e) == STATUS_OK;
+}
+
+/* Sums are exact, and no code lies between them and the output. */
+static void check_weight_kind(const struct qspec *spec)
+{
+    struct graph *g = net_from("model w loss=ce\nx input 40\n"
+                               "fc dense out=6\n", 8);
+    struct err e;
+    set_point(g, graph_point_find(g, "x.out"), "affine:8,unsigned,asym");
+    if (point_set(g, graph_point_find(g, "fc.w"), spec, &e))
+        fail_msg("%s", e.text);
+    calibrate(g);
+    struct plan_opts o = small_opts(g);
+    struct plan *whole = plan_of(&o);
+    run(whole, 4);
+    o.mode = MODE_FAKE;
+    struct plan *fake = plan_of(&o);
+    run(fake, 4);
+    const struct quantizer *q = g->point[graph_point_find(g, "fc.w")].q;
+    bool layer = q->zero_point[0] != rintf(q->zero_point[0]);   /* cannot */
+    for (int i = 0; i < plan_step_count(whole); i++) {
+        struct step_info info;
+        plan_step_info(whole, i, &info);
+        layer |= strncmp(info.kind, "layer int", 9) == 0;
+    }
+    for (int i = 0; i < 24; i++) {
+        float got = plan_output(whole)[i], want = plan_output(fake)[i];
+        if (!layer || !(fabsf(got - want) <= 1e-5f + 1e-5f * fabsf(want)))
+            fail_msg("%s: [%d] %g by %s, %g by fake", spec->kind->name, i,
+                     (double)got, layer ? "integers" : "an island",
+                     (double)want);
+    }
+    plan_free(fake);
+    plan_free(whole);
+    net_free(g);
+}
+
+static void weights_of_every_even_kind_become_integers(void **state)
+{
+    (void)state;
+    int n = 0;
+    for (int i = 0; i < quantizer_count; i++) {
+        struct qspec spec;
+        if (!weight_spec(quantizer_table[i], &spec))
+            continue;
+        check_weight_kind(&spec);
+        n++;
+    }
+    assert_true(n >= 8);
+}
+
 static void a_plan_follows_what_changes(void **state)
 {
     (void)state;
@@ -884,6 +948,22 @@ static void refuse(const struct plan_opts *o, enum status want,
         fail_msg("'%s' does not say '%s'", e.text, text);
 }
 
+/* A learned one can move off the codes while a plan lives. */
+static void a_zero_point_between_codes_is_refused(void **state)
+{
+    (void)state;
+    struct graph *g = small_net("onednn");
+    struct plan_opts o = small_opts(g);
+    struct plan *p = plan_of(&o);
+    struct err e;
+    fill_input(p, 4);
+    g->point[graph_point_find(g, "fc.out")].q->zero_point[0] += 0.5f;
+    assert_int_equal(plan_forward(p, NULL, &e), STATUS_STATE);
+    assert_non_null(strstr(e.text, "fc.out: the zero point became"));
+    plan_free(p);
+    net_free(g);
+}
+
 static void what_integers_cannot_do_is_said(void **state)
 {
     (void)state;
@@ -968,9 +1048,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(averages_follow_their_target),
         cmocka_unit_test(numbers_meet_grids_as_the_target_says),
         cmocka_unit_test(integers_stay_near_the_fake_forward),
+        cmocka_unit_test(weights_of_every_even_kind_become_integers),
         cmocka_unit_test(a_plan_follows_what_changes),
         cmocka_unit_test(sums_stay_exact_when_weights_grow),
         cmocka_unit_test(averages_stay_on_codes_where_torch_has_them),
+        cmocka_unit_test(a_zero_point_between_codes_is_refused),
         cmocka_unit_test(what_integers_cannot_do_is_said),
         cmocka_unit_test(sums_beyond_32_bits_are_refused),
         cmocka_unit_test(running_out_of_memory_is_an_error),
