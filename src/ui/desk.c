@@ -380,7 +380,7 @@ enum status desk_zoom(struct desk *d, const char *words, struct err *e)
     if (*name && strcmp(name, "off") != 0 && !p)
         return no_pane(name, e);
     d->zoomed = p;
-    if (p)
+    if (p && d->focus)        /* typing goes on where it was */
         give_focus(d, p);
     else
         arrange(d);

@@ -1,5 +1,5 @@
 /* Line mode: a readline prompt on the plain screen, scroll-back kept. While
- * the lab works the terminal is cooked and Ctrl-C stops it.
+ * the lab works nothing is echoed and Ctrl-C stops it.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <poll.h>
 #include <stdio.h>

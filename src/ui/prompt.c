@@ -19,6 +19,7 @@ enum { HISTORY_LINES = 10000, QUEUE = 8192 };
 static struct {
     struct prompt_opts opts;
     bool armed, history_ready;
+    bool cook;                /* readline may put the terminal back */
     char *history_path;
     unsigned char queue[QUEUE];
     int head, tail;           /* of the queue */
@@ -195,12 +196,23 @@ static void add_later(const char *line)
 
 /* ---- lines ---- */
 
+/* Between two lines the terminal stays as readline set it: what is typed
+ * ahead, also Ctrl-D, arrives at the next prompt as it was typed. Ctrl-C
+ * makes a signal all the same. */
+static void deprep_terminal(void)
+{
+    if (the.cook)
+        rl_deprep_terminal();
+}
+
 static void line_done(char *line)
 {
     using_history();          /* the line stands on no old one any more */
     add_waiting();
-    if (the.opts.kind == PROMPT_PLAIN)
-        prompt_disarm();      /* the terminal is cooked while the lab works */
+    if (the.opts.kind == PROMPT_PLAIN) {      /* no prompt meanwhile */
+        rl_callback_handler_remove();
+        the.armed = false;
+    }
     the.opts.ops->line(the.opts.ctx, line);
     free(line);
 }
@@ -246,7 +258,7 @@ static void use_plain(bool escapes)
     rl_catch_signals = 0;     /* the loop's self-pipe sees them */
     rl_catch_sigwinch = 1;
     rl_prep_term_function = rl_prep_terminal;
-    rl_deprep_term_function = rl_deprep_terminal;
+    rl_deprep_term_function = deprep_terminal;
     rl_getc_function = rl_getc;
     rl_input_available_hook = NULL;
     rl_redisplay_function = rl_redisplay;
@@ -302,6 +314,11 @@ void prompt_disarm(void)
     if (the.armed)
         rl_callback_handler_remove();
     the.armed = false;
+    if (the.opts.kind == PROMPT_PLAIN && the.opts.ops) {
+        the.cook = true;
+        deprep_terminal();
+        the.cook = false;
+    }
 }
 
 bool prompt_armed(void)

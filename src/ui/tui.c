@@ -45,7 +45,10 @@ struct tui {
     struct str pending;       /* a command over several lines */
     char *paste;              /* waits for Enter, e, Esc */
     bool waiting;             /* `pause` waits for a key */
-    bool in_tick;
+    bool in_tick, holding;
+    struct input held;        /* a key that waits for the one before it */
+    long works, asked_at;     /* calls of lab_work; at the last line */
+    bool asked;               /* a line was given and may not have run yet */
     struct pacer frame;
     long shown;               /* lines of the log when last drawn */
     double polled;
@@ -106,6 +109,8 @@ static void submit(struct tui *t, const char *line)
 {
     echo(t, line);
     lab_submit(t->lab, line, (struct source){ NULL, 0 });
+    t->asked = true;
+    t->asked_at = t->works;
     t->polled = 0;
 }
 
@@ -340,17 +345,54 @@ static void take_input(struct tui *t, const struct input *in)
         take_key(t, in);
 }
 
-/* Hands on what is complete. Outside a batch one command at a time, so that
- * the next key sees what the last one did. */
+/* While training a line runs in the next call of lab_work, else before the
+ * lab is idle again. */
+static bool line_waits(struct tui *t)
+{
+    if (t->asked && (lab_training(t->lab) ? t->works > t->asked_at
+                                          : !lab_busy(t->lab)))
+        t->asked = false;
+    return t->asked;
+}
+
+/* A key whose line depends on the state of layers waits until what was asked
+ * for before is done: "+ +" means two bits, also in the middle of a batch. */
+static bool must_wait(struct tui *t, const struct input *in)
+{
+    if (in->kind != INPUT_KEY || (!t->in_tick && !line_waits(t)))
+        return false;
+    const struct key_row *k = t->desk->prefix ? key_find("prefix", in->key)
+                                              : key_for(t, in->key);
+    return k && strchr(k->line, '{');
+}
+
+static bool next_input(struct tui *t, struct input *in)
+{
+    if (t->holding) {
+        if (must_wait(t, &t->held))
+            return false;
+        *in = t->held;
+        t->holding = false;
+        return true;
+    }
+    if (!router_next(&t->router, clock_seconds(), in))
+        return false;
+    if (must_wait(t, in)) {
+        t->held = *in;
+        t->holding = true;
+        return false;
+    }
+    return true;
+}
+
+/* Hands on what is complete. */
 static bool route(struct tui *t)
 {
     struct input in;
     bool any = false;
-    while (!t->over && router_next(&t->router, clock_seconds(), &in)) {
+    while (!t->over && next_input(t, &in)) {
         take_input(t, &in);
         any = true;
-        if (!t->in_tick && lab_busy(t->lab) && !lab_training(t->lab))
-            break;
     }
     return any;
 }
@@ -441,6 +483,8 @@ static bool service(struct tui *t, double seconds)
         { .fd = t->error_fd, .events = POLLIN },
     };
     double key = router_wait(&t->router, clock_seconds());
+    if (t->holding && !t->in_tick)
+        key = 0;
     if (key >= 0 && (seconds < 0 || key < seconds))
         seconds = key;
     int ms = seconds < 0 ? -1 : (int)(seconds * 1000 + 0.999);
@@ -479,6 +523,7 @@ static void work(struct tui *t)
 {
     double began = clock_seconds();
     lab_work(t->lab);
+    t->works++;
     double worked = clock_seconds();
     if (worked - t->polled >= poll_seconds) {
         t->polled = worked;

@@ -327,6 +327,8 @@ static void pane_keys_run_commands_that_history_keeps(void **state)
     expect(t, "Space select");
     send_keys(t, "\033[B\033[B+");            /* Down Down: fc1 */
     expect(t, "> bits fc1 w=8");
+    send_keys(t, "---");                      /* each sees the one before */
+    expect(t, "> bits fc1 w=5");
     send_keys(t, "f");
     expect(t, "fake off");                    /* it is done */
     send_keys(t, "x");                        /* starts a line */
@@ -335,6 +337,18 @@ static void pane_keys_run_commands_that_history_keeps(void **state)
     expect_gone(t, "list ->");
     send_keys(t, "\033[A");                   /* Up: history */
     expect(t, "(qatlab) disable fake fc1");
+    finish(t);
+}
+
+static void pane_keys_work_while_training(void **state)
+{
+    struct terminal *t = start(state, NULL, jets);
+    expect(t, "fc0");
+    send_keys(t, "bits * w8a8\rtrain 100000\r");
+    expect(t, "RUN");
+    send_keys(t, "\033OQ\033[B\033[B--");     /* F2, to fc1 */
+    expect(t, "fc1    dense 6");              /* the log runs too fast */
+    expect(t, "RUN");
     finish(t);
 }
 
@@ -514,6 +528,7 @@ static void the_c_locale_gets_ascii_only(void **state)
     const char *env[] = { "LC_ALL", "C", NULL };
     struct terminal *t = start(state, env, jets);
     expect(t, "+- 1 Layers");
+    expect(t, "fc0");
     send_keys(t, "train 3\r");
     expect(t, "epoch 3");
     quiet(t);
@@ -608,6 +623,7 @@ int main(void)
         IN_FOLDER(keys_are_echoed_while_training),
         IN_FOLDER(interrupt_stops_training_and_never_the_program),
         IN_FOLDER(pane_keys_run_commands_that_history_keeps),
+        IN_FOLDER(pane_keys_work_while_training),
         IN_FOLDER(a_key_that_no_pane_knows_is_typed),
         IN_FOLDER(a_paste_of_lines_waits_for_enter),
         IN_FOLDER(completion_pops_up_above_the_prompt),

@@ -616,7 +616,8 @@ static void a_zoomed_pane_has_all_the_room(void **s)
     struct fixture *f = open_desk(&unicode_look, true);
     resize(f->desk, 120, 40);
     run(f->desk, "zoom hist");
-    assert_int_equal(f->desk->focus->rect.w, 120);
+    assert_int_equal(f->desk->zoomed->rect.w, 120);
+    assert_null(f->desk->focus);              /* typing goes on */
     run(f->desk, "focus log");
     assert_string_equal(f->desk->zoomed->ops->name, "log");
     run(f->desk, "zoom off");
