@@ -1,7 +1,8 @@
 /* Quantizer kinds beyond the plain uniform grid: strings, formats, draws.
  *
  * Values against hand calculations and exhaustive searches; the packages' own
- * numbers are in the golden suites. SPDX-License-Identifier: GPL-3.0-or-later */
+ * numbers are in the golden suites.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "common/test_main.h"
 
 #include <math.h>
