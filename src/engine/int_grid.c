@@ -43,13 +43,15 @@ static bool rounds_to_nearest(enum rounding r)
     return nearest[r];
 }
 
-/* Numbers 0.3 beside the codes, from three codes below to three above. */
+/* Numbers beside the codes, up to nearly half way to the next one, from three
+ * codes below to three above. */
 static void make_probes(const struct quantizer *q, real *x, int32_t *code)
 {
+    static const double beside[4] = {0.48, -0.48, 0.2, -0.2};
     double span = (double)(q->hi_code - q->lo_code) + 6;
     for (int i = 0; i < PROBES; i++) {
         double k = (double)q->lo_code - 3 + floor(span * i / (PROBES - 1));
-        double v = k + (i % 2 ? 0.3 : -0.3);
+        double v = k + beside[i % 4];
         double c = k;
         if (c < (double)q->lo_code)
             c = (double)q->lo_code;

@@ -787,12 +787,13 @@ static void integers_stay_near_the_fake_forward(void **state)
     net_free(g);
 }
 
-/* A kind's own widths; false: it does not do for weights here. */
-static bool weight_spec(const struct quantizer_kind *k, struct qspec *spec)
+/* A kind's own widths; false: it does not do for `use` here. */
+static bool kind_spec(const struct quantizer_kind *k, unsigned use,
+                      struct qspec *spec)
 {
     struct err e;
     char text[80];
-    unsigned wanted = QK_UNIFORM | QK_WEIGHTS;
+    unsigned wanted = QK_UNIFORM | use;
     if ((k->flags & wanted) != wanted || (k->flags & QK_STOCHASTIC))
         return false;
     int bits = k->max_bits < 4 ? k->max_bits : 4;
@@ -843,12 +844,60 @@ static void weights_of_every_even_kind_become_integers(void **state)
     int n = 0;
     for (int i = 0; i < quantizer_count; i++) {
         struct qspec spec;
-        if (!weight_spec(quantizer_table[i], &spec))
+        if (!kind_spec(quantizer_table[i], QK_WEIGHTS, &spec))
             continue;
         check_weight_kind(&spec);
         n++;
     }
     assert_true(n >= 8);
+}
+
+/* The next code at most, where a sum is near the middle between two. */
+static void check_value_kind(const struct qspec *spec)
+{
+    struct graph *g = net_from("model a loss=ce\nx input 40\n"
+                               "fc dense out=6\n", 8);
+    struct err e;
+    set_point(g, graph_point_find(g, "x.out"), "affine:8,unsigned,asym");
+    set_point(g, graph_point_find(g, "fc.w"), "affine:8,sym");
+    if (point_set(g, graph_point_find(g, "fc.out"), spec, &e))
+        fail_msg("%s", e.text);
+    calibrate(g);
+    struct plan_opts o = small_opts(g);
+    o.batch = 32;
+    struct plan *whole = plan_of(&o);
+    run(whole, 4);
+    o.mode = MODE_FAKE;
+    struct plan *fake = plan_of(&o);
+    run(fake, 4);
+    float step = g->point[graph_point_find(g, "fc.out")].q->scale[0];
+    int differ = 0;
+    for (int i = 0; i < 32 * 6; i++) {
+        float got = plan_output(whole)[i], want = plan_output(fake)[i];
+        differ += fabsf(got - want) > 0.5f * step;
+        if (!(fabsf(got - want) <= 2.01f * step))
+            fail_msg("%s: [%d] %g by integers, %g by fake",
+                     spec->kind->name, i, (double)got, (double)want);
+    }
+    if (differ > 4)
+        fail_msg("%s: %d of 192 values differ", spec->kind->name, differ);
+    plan_free(fake);
+    plan_free(whole);
+    net_free(g);
+}
+
+static void values_of_every_even_kind_become_integers(void **state)
+{
+    (void)state;
+    int n = 0;
+    for (int i = 0; i < quantizer_count; i++) {
+        struct qspec spec;
+        if (!kind_spec(quantizer_table[i], QK_ACTIVATIONS, &spec))
+            continue;
+        check_value_kind(&spec);
+        n++;
+    }
+    assert_true(n >= 10);
 }
 
 static void a_plan_follows_what_changes(void **state)
@@ -1049,6 +1098,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(numbers_meet_grids_as_the_target_says),
         cmocka_unit_test(integers_stay_near_the_fake_forward),
         cmocka_unit_test(weights_of_every_even_kind_become_integers),
+        cmocka_unit_test(values_of_every_even_kind_become_integers),
         cmocka_unit_test(a_plan_follows_what_changes),
         cmocka_unit_test(sums_stay_exact_when_weights_grow),
         cmocka_unit_test(averages_stay_on_codes_where_torch_has_them),
