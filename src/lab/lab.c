@@ -277,7 +277,9 @@ enum status lab_work(struct lab *l)
     struct script *s = &l->script;
     if (over_limit(l))
         return hit_limit(l);
-    if (s->typed)
+    /* One typed line after the other: the next waits for the one that runs,
+     * unless that one trains. */
+    if (s->typed && (l->goal.active || !script_has_typed(s)))
         return work_typed(l);
     if (l->goal.active)
         return work_goal(l);
