@@ -227,6 +227,8 @@ static void settle_interrupt(struct lab *l)
         return;
     }
     s->paused = true;
+    for (struct frame *f = s->top; f; f = f->below)
+        f->interrupted = true;
     out_printf(l->out, OUT_NOTE, "stopped; `continue` goes on with the "
                                  "script, `stop` drops it");
 }
@@ -278,8 +280,8 @@ enum status lab_work(struct lab *l)
     if (over_limit(l))
         return hit_limit(l);
     /* One typed line after the other: the next waits for the one that runs,
-     * unless that one trains. */
-    if (s->typed && (l->goal.active || !script_has_typed(s)))
+     * unless that one trains or was interrupted. */
+    if (s->typed && (l->goal.active || !script_runs_typed(s)))
         return work_typed(l);
     if (l->goal.active)
         return work_goal(l);

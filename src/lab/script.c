@@ -200,6 +200,14 @@ bool script_has_typed(const struct script *s)
     return false;
 }
 
+bool script_runs_typed(const struct script *s)
+{
+    for (const struct frame *f = s->top; f; f = f->below)
+        if (!f->source && !f->interrupted)
+            return true;
+    return false;
+}
+
 /* Begins the next round of a loop; false: there is none. */
 static bool loop_next(struct lab *l, struct frame *f)
 {

@@ -30,6 +30,7 @@ struct frame {
     char **argv;              /* $1 .. $9; NULL: those of the frame below */
     int argc;
     struct loop *loop;
+    bool interrupted;         /* it was under way then, and waits */
 };
 
 struct macro {                /* `define NAME ... end` */
@@ -70,6 +71,8 @@ void script_pop(struct script *s);
 void script_trim(struct script *s);
 /* A typed line is under way, above whatever else waits. */
 bool script_has_typed(const struct script *s);
+/* The same, and it was not interrupted. */
+bool script_runs_typed(const struct script *s);
 const char *script_arg(const struct script *s, const char *name, char *buf,
                        size_t size);          /* "1".."9", "#"; NULL: none */
 struct macro *macro_find(struct lab *l, const char *name);
