@@ -106,6 +106,9 @@ static enum status info_run(struct lab *l, const struct args *a,
     if (l->trainer)
         out_printf(out, OUT_RESULT, "memory of training %s",
                    num_bytes((double)trainer_bytes(l->trainer)).s);
+    if (l->hooks.cost)
+        out_printf(out, OUT_RESULT, "the screen took %.2f%% of the time",
+                   100 * l->hooks.cost(l->hooks.ctx));
     int n = diagnose_all(l, &warn);
     if (n)
         out_text(out, OUT_RESULT, str_text(&warn));
