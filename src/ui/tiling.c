@@ -107,7 +107,7 @@ static enum status join(struct parser *p, enum tiling_split split, int *parent,
         return STATUS_OK;
     }
     if (*parent == last) {
-        int made;
+        int made = 0;
         TRY(new_node(p, &made));
         p->out->node[made].split = split;
         p->out->node[made].first = last;
@@ -122,7 +122,7 @@ static enum status parse_row(struct parser *p, int *out)
     int last = -1;
     for (;;) {
         skip_blanks(p);
-        int node;
+        int node = 0;
         TRY(parse_item(p, &node));
         TRY(join(p, TILING_BESIDE, out, last, node));
         last = node;
