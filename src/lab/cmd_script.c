@@ -553,6 +553,34 @@ const struct cmd cmd_define = {
 
 static const struct arg_row none[] = { { 0 } };
 
+/* Met outside an if block, or by --check, which goes through every line. */
+static enum status exec_branch(struct lab *l, const struct args *a,
+                               struct out *out, struct err *e)
+{
+    (void)l;
+    (void)a;
+    (void)out;
+    return err_set(e, STATUS_ARG, "there is no if block to which this "
+                                  "belongs");
+}
+
+const struct cmd cmd_elif = {
+    .name = "elif", .group = "script",
+    .help = "another condition inside an if block",
+    .detail = "The lines behind it run when no condition before it held and "
+              "its own does.",
+    .arg = if_args, .example = "if 0; say never; elif 1; say so; end",
+    .exec = exec_branch,
+};
+
+const struct cmd cmd_else = {
+    .name = "else", .group = "script",
+    .help = "what an if block does when no condition held",
+    .detail = "The lines between it and end run when no condition before it "
+              "held.", .arg = none,
+    .example = "if 0; say never; else; say so; end", .exec = exec_branch,
+};
+
 const struct cmd cmd_end = {
     .name = "end", .group = "script", .help = "close a block",
     .detail = "Closes if, for or define.", .arg = none,
