@@ -236,6 +236,8 @@ static enum status name_bad_value(const struct plan *p, const struct graph *g,
                                   double loss, struct err *e)
 {
     int at = plan_find_nonfinite(p);
+    if (isnan(loss))
+        loss = fabs(loss);    /* x86 makes NaNs with a sign: "-nan" */
     if (at < 0)
         return err_set(e, STATUS_NUMERIC, "loss is %g", loss);
     return err_set(e, STATUS_NUMERIC, "layer %s gives a value that is not "
