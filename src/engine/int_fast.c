@@ -13,6 +13,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <string.h>
 
+#include "engine/fast.h"
 #include "engine/int_fast.h"
 #include "engine/onednn_int.h"
 #include "engine/sheet.h"
@@ -219,9 +220,8 @@ static enum status make_dnn(struct plan *p, struct int_layer *l,
     struct fast_layer *f = l->priv;
     const struct conv_geom *g = &f->chunk;
     const struct dnn_sums_spec spec = {*g, l->dense, path == SUM_INT8};
-    if (!p->sums)
-        TRY(dnn_sums_engine_new(&p->sums, e));
-    TRY(dnn_sums_new(p->sums, &spec, &f->dnn, e));
+    TRY(plan_dnn(p, e));
+    TRY(dnn_sums_new(p->dnn, &spec, &f->dnn, e));
     if (!f->dnn)
         return STATUS_OK;
     l->sums = path;

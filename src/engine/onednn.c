@@ -5,32 +5,17 @@
  * run. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/onednn.h"
 
-#include <dnnl.h>
 #include <string.h>
 
 #include "base/arena.h"
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t desc_t;
-typedef const_dnnl_memory_desc_t const_desc_t;
-typedef dnnl_primitive_desc_t prim_desc_t;
-#else
-typedef dnnl_memory_desc_t desc_t;
-typedef const dnnl_memory_desc_t *const_desc_t;
-typedef dnnl_primitive_desc_t prim_desc_t;
-#endif
-
-struct dnn {
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-};
+#include "engine/onednn_impl.h"
 
 #define DNN_ARGS 6
 
 struct dnn_conv {
     struct dnn *dnn;
     struct dnn_conv_spec spec;
-    prim_desc_t desc, hint;   /* hint: forward, for the backward ones */
+    dnnl_primitive_desc_t desc, hint;   /* hint: forward, for the backward ones */
     dnnl_primitive_t prim;
     dnnl_exec_arg_t arg[DNN_ARGS];
     int n_arg;
@@ -38,26 +23,18 @@ struct dnn_conv {
 
 struct dnn_reorder {
     struct dnn *dnn;
-    prim_desc_t desc;
+    dnnl_primitive_desc_t desc;
     dnnl_primitive_t prim;
     dnnl_exec_arg_t arg[3];
     int n_arg;
 };
 
-static enum status fail(dnnl_status_t s, const char *what, struct err *e)
+enum status dnn_fail(dnnl_status_t s, const char *what, struct err *e)
 {
     if (s == dnnl_out_of_memory)
         return err_memory(e, what);
     return err_set(e, STATUS_FAIL, "oneDNN status %d in %s", (int)s, what);
 }
-
-/* A oneDNN call in a function that returns our status. */
-#define DNN_TRY(call, what)                                                  \
-    do {                                                                     \
-        dnnl_status_t dnn_status_ = (call);                                  \
-        if (dnn_status_ != dnnl_success)                                     \
-            return fail(dnn_status_, what, e);                               \
-    } while (0)
 
 enum status dnn_new(struct dnn **out, struct err *e)
 {
@@ -71,7 +48,7 @@ enum status dnn_new(struct dnn **out, struct err *e)
                                dnnl_stream_default_flags);
     if (s != dnnl_success) {
         dnn_free(d);
-        return fail(s, "its engine", e);
+        return dnn_fail(s, "its engine", e);
     }
     *out = d;
     return STATUS_OK;
@@ -95,39 +72,11 @@ struct conv_descs {
     desc_t x, w, b, y;
 };
 
-static dnnl_status_t desc_make(desc_t *d, int rank, const int64_t *dim,
-                               dnnl_format_tag_t tag)
-{
-    dnnl_dims_t dims = {0};
-    memcpy(dims, dim, (size_t)rank * sizeof(*dim));
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_memory_desc_create_with_tag(d, rank, dims, dnnl_f32, tag);
-#else
-    return dnnl_memory_desc_init_by_tag(d, rank, dims, dnnl_f32, tag);
-#endif
-}
-
-static void desc_free(desc_t *d)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    if (*d)
-        dnnl_memory_desc_destroy(*d);
-    *d = NULL;
-#else
-    (void)d;
-#endif
-}
-
-struct conv_window {
-    dnnl_dims_t stride, dilate, before, after;
-};
-
 /* oneDNN 2.6's 1x1 kernels write beyond their scratch memory when the stride
  * is not 1, and then give wrong weight gradients with several threads. */
 static bool is_unsafe(const struct dnn_conv *c, const_dnnl_primitive_desc_t d)
 {
-    const char *name = "";
-    dnnl_primitive_desc_query(d, dnnl_query_impl_info_str, 0, &name);
+    const char *name = dnn_desc_name(d);
     return (c->spec.geom.sh > 1 || c->spec.geom.sw > 1) &&
            strncmp(name, "jit_1x1", 7) == 0;
 }
@@ -142,7 +91,7 @@ static dnnl_status_t first_safe(struct dnn_conv *c, dnnl_status_t s)
 
 static dnnl_status_t conv_desc_make(struct dnn_conv *c,
                                     const struct conv_descs *m,
-                                    const struct conv_window *k,
+                                    const struct dnn_window *k,
                                     const_dnnl_primitive_attr_t attr)
 {
     dnnl_engine_t engine = c->dnn->engine;
@@ -187,7 +136,7 @@ static dnnl_status_t first_safe(struct dnn_conv *c,
 
 static dnnl_status_t conv_desc_make(struct dnn_conv *c,
                                     const struct conv_descs *m,
-                                    const struct conv_window *k,
+                                    const struct dnn_window *k,
                                     const_dnnl_primitive_attr_t attr)
 {
     dnnl_convolution_desc_t d;
@@ -215,7 +164,7 @@ static dnnl_status_t conv_desc_make(struct dnn_conv *c,
 }
 #endif
 
-static dnnl_status_t reorder_desc_make(prim_desc_t *out, const_desc_t from,
+static dnnl_status_t reorder_desc_make(dnnl_primitive_desc_t *out, const_desc_t from,
                                        const_desc_t to, dnnl_engine_t engine,
                                        const_dnnl_primitive_attr_t attr)
 {
@@ -235,42 +184,27 @@ static enum status attr_make(dnnl_primitive_attr_t *attr, struct err *e)
     return STATUS_OK;
 }
 
-/* (O,I,KH,KW), or (G,O/G,I/G,KH,KW) for groups: the same bytes. */
-static dnnl_status_t weight_desc(desc_t *d, const struct conv_geom *g,
-                                 bool plain)
-{
-    const int64_t grouped[5] = {g->groups, g->co / g->groups,
-                                g->ci / g->groups, g->kh, g->kw};
-    const int64_t whole[4] = {g->co, g->ci, g->kh, g->kw};
-    if (g->groups > 1)
-        return desc_make(d, 5, grouped,
-                         plain ? dnnl_goihw : dnnl_format_tag_any);
-    return desc_make(d, 4, whole, plain ? dnnl_oihw : dnnl_format_tag_any);
-}
-
 static enum status descs_make(const struct conv_geom *g,
                               struct conv_descs *m, struct err *e)
 {
-    const int64_t x[4] = {g->n, g->ci, g->h, g->w};
-    const int64_t y[4] = {g->n, g->co, g->oh, g->ow};
-    DNN_TRY(desc_make(&m->x, 4, x, dnnl_nhwc), "a convolution");
-    DNN_TRY(desc_make(&m->y, 4, y, dnnl_nhwc), "a convolution");
-    DNN_TRY(desc_make(&m->b, 1, &g->co, dnnl_a), "a convolution");
-    DNN_TRY(weight_desc(&m->w, g, false), "a convolution");
+    const struct dnn_shape x = {4, {g->n, g->ci, g->h, g->w}, dnnl_f32,
+                                dnnl_nhwc};
+    const struct dnn_shape y = {4, {g->n, g->co, g->oh, g->ow}, dnnl_f32,
+                                dnnl_nhwc};
+    const struct dnn_shape b = {1, {g->co}, dnnl_f32, dnnl_a};
+    const struct dnn_shape w = dnn_weight_shape(g, dnnl_f32, false);
+    DNN_TRY(desc_make(&m->x, &x), "a convolution");
+    DNN_TRY(desc_make(&m->y, &y), "a convolution");
+    DNN_TRY(desc_make(&m->b, &b), "a convolution");
+    DNN_TRY(desc_make(&m->w, &w), "a convolution");
     return STATUS_OK;
 }
 
 static enum status conv_make(struct dnn_conv *c, struct conv_descs *m,
                              dnnl_primitive_attr_t *attr, struct err *e)
 {
-    const struct conv_geom *g = &c->spec.geom;
-    const struct conv_window k = {
-        .stride = {g->sh, g->sw},
-        .dilate = {g->dh - 1, g->dw - 1},
-        .before = {g->pt, g->pl},
-        .after = {g->pb, g->pr},
-    };
-    TRY(descs_make(g, m, e));
+    const struct dnn_window k = dnn_window_of(&c->spec.geom);
+    TRY(descs_make(&c->spec.geom, m, e));
     TRY(attr_make(attr, e));
     DNN_TRY(conv_desc_make(c, m, &k, *attr), "a convolution");
     DNN_TRY(dnnl_primitive_create(&c->prim, c->desc), "a convolution");
@@ -376,9 +310,7 @@ bool dnn_conv_same_weights(const struct dnn_conv *a, const struct dnn_conv *b)
 
 const char *dnn_conv_name(const struct dnn_conv *c)
 {
-    const char *name = "";
-    dnnl_primitive_desc_query(c->desc, dnnl_query_impl_info_str, 0, &name);
-    return name;
+    return dnn_desc_name(c->desc);
 }
 
 static enum status arg_add(struct dnn *d, dnnl_exec_arg_t *arg, int *n,
@@ -429,12 +361,10 @@ static enum status reorder_make(struct dnn_reorder *r,
 {
     desc_t plain;
     memset(&plain, 0, sizeof(plain));
-    DNN_TRY(weight_desc(&plain, &c->spec.geom, true), "weights");
-#if DNNL_VERSION_MAJOR >= 3
-    const_desc_t outer = plain;
-#else
-    const_desc_t outer = &plain;
-#endif
+    const struct dnn_shape shape =
+        dnn_weight_shape(&c->spec.geom, dnnl_f32, true);
+    DNN_TRY(desc_make(&plain, &shape), "weights");
+    const_desc_t outer = desc_of(&plain);
     const_desc_t own = weights_of(c);
     dnnl_primitive_attr_t attr = NULL;
     enum status st = attr_make(&attr, e);
@@ -493,13 +423,8 @@ enum status dnn_reorder_bind(struct dnn_reorder *r, const void *from,
                                                     dnnl_query_src_md, 0);
     const_desc_t dst = dnnl_primitive_desc_query_md(r->desc,
                                                     dnnl_query_dst_md, 0);
-    /* oneDNN takes every pointer without const; SRC is only read. */
-    union {
-        const void *in;
-        void *out;
-    } source = {.in = from};
-    TRY(arg_add(r->dnn, r->arg, &r->n_arg, src, source.out, DNNL_ARG_FROM,
-                e));
+    TRY(arg_add(r->dnn, r->arg, &r->n_arg, src, dnn_readable(from),
+                DNNL_ARG_FROM, e));
     TRY(arg_add(r->dnn, r->arg, &r->n_arg, dst, to, DNNL_ARG_TO, e));
     if (dnn_reorder_scratch_bytes(r) > 0)
         TRY(arg_add(r->dnn, r->arg, &r->n_arg, scratch_of(r->desc), scratch,

@@ -3,26 +3,16 @@
  * Written for oneDNN 2 and 3. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/onednn_int.h"
 
-#include <dnnl.h>
 #include <string.h>
 
 #include "base/arena.h"
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t const_desc_t;
-#else
-typedef const dnnl_memory_desc_t *const_desc_t;
-#endif
-
-struct dnn_sums_engine {
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-};
+#include "engine/onednn.h"
+#include "engine/onednn_impl.h"
 
 enum { SUMS_X, SUMS_W, SUMS_Y, SUMS_SCRATCH, SUMS_ARGS };
 
 struct dnn_sums {
-    struct dnn_sums_engine *dnn;
+    struct dnn *dnn;
     struct dnn_sums_spec spec;
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t prim;
@@ -30,61 +20,10 @@ struct dnn_sums {
     dnnl_memory_t memory[SUMS_ARGS], plain;
 };
 
-static enum status fail(dnnl_status_t s, const char *what, struct err *e)
-{
-    if (s == dnnl_out_of_memory)
-        return err_memory(e, what);
-    return err_set(e, STATUS_FAIL, "oneDNN status %d in %s", (int)s, what);
-}
-
-/* A oneDNN call in a function that returns our status. */
-#define DNN_TRY(call, what)                                                  \
-    do {                                                                     \
-        dnnl_status_t dnn_status_ = (call);                                  \
-        if (dnn_status_ != dnnl_success)                                     \
-            return fail(dnn_status_, what, e);                               \
-    } while (0)
-
-enum status dnn_sums_engine_new(struct dnn_sums_engine **out, struct err *e)
-{
-    *out = NULL;
-    struct dnn_sums_engine *d = mem_alloc(1, sizeof(*d));
-    if (!d)
-        return err_memory(e, "oneDNN");
-    dnnl_status_t s = dnnl_engine_create(&d->engine, dnnl_cpu, 0);
-    if (s == dnnl_success)
-        s = dnnl_stream_create(&d->stream, d->engine,
-                               dnnl_stream_default_flags);
-    if (s != dnnl_success) {
-        dnn_sums_engine_free(d);
-        return fail(s, "its engine", e);
-    }
-    *out = d;
-    return STATUS_OK;
-}
-
-void dnn_sums_engine_free(struct dnn_sums_engine *d)
-{
-    if (!d)
-        return;
-    if (d->stream)
-        dnnl_stream_destroy(d->stream);
-    if (d->engine)
-        dnnl_engine_destroy(d->engine);
-    mem_free(d);
-}
-
 /* ---- descriptors ---- */
 
-struct shape_desc {
-    int rank;
-    dnnl_dims_t dim;
-    dnnl_data_type_t type;
-    dnnl_format_tag_t tag;
-};
-
 struct sums_descs {
-    struct shape_desc x, w, w_plain, y;
+    struct dnn_shape x, w, w_plain, y;
 };
 
 static struct sums_descs dense_descs(const struct conv_geom *g)
@@ -99,21 +38,12 @@ static struct sums_descs dense_descs(const struct conv_geom *g)
 
 static struct sums_descs conv_descs(const struct conv_geom *g)
 {
-    struct sums_descs d = {
+    return (struct sums_descs){
         .x = {4, {g->n, g->ci, g->h, g->w}, 0, dnnl_nhwc},
-        .w = {4, {g->co, g->ci, g->kh, g->kw}, 0, dnnl_format_tag_any},
-        .w_plain = {4, {g->co, g->ci, g->kh, g->kw}, 0, dnnl_oihw},
+        .w = dnn_weight_shape(g, 0, false),
+        .w_plain = dnn_weight_shape(g, 0, true),
         .y = {4, {g->n, g->co, g->oh, g->ow}, 0, dnnl_nhwc},
     };
-    if (g->groups == 1)
-        return d;
-    const dnnl_dims_t grouped = {g->groups, g->co / g->groups,
-                                 g->ci / g->groups, g->kh, g->kw};
-    d.w.rank = d.w_plain.rank = 5;
-    memcpy(d.w.dim, grouped, sizeof(grouped));
-    memcpy(d.w_plain.dim, grouped, sizeof(grouped));
-    d.w_plain.tag = dnnl_goihw;
-    return d;
 }
 
 static struct sums_descs descs_of(const struct dnn_sums_spec *s)
@@ -126,48 +56,14 @@ static struct sums_descs descs_of(const struct dnn_sums_spec *s)
     return d;
 }
 
-struct sums_window {
-    dnnl_dims_t stride, dilate, before, after;
-};
-
-static struct sums_window window_of(const struct conv_geom *g)
-{
-    return (struct sums_window){
-        .stride = {g->sh, g->sw},
-        .dilate = {g->dh - 1, g->dw - 1},
-        .before = {g->pt, g->pl},
-        .after = {g->pb, g->pr},
-    };
-}
-
 /* ---- what differs between versions 2 and 3 ---- */
 
 #if DNNL_VERSION_MAJOR >= 3
 
-typedef dnnl_memory_desc_t desc_t;
-
-static dnnl_status_t desc_make(desc_t *d, const struct shape_desc *s)
-{
-    return dnnl_memory_desc_create_with_tag(d, s->rank, s->dim, s->type,
-                                            s->tag);
-}
-
-static void desc_free(desc_t *d)
-{
-    if (*d)
-        dnnl_memory_desc_destroy(*d);
-    *d = NULL;
-}
-
-static const_desc_t desc_of(const desc_t *d)
-{
-    return *d;
-}
-
 static dnnl_status_t primitive_desc_make(struct dnn_sums *s, const desc_t m[3],
                                          const_dnnl_primitive_attr_t attr)
 {
-    struct sums_window k = window_of(&s->spec.geom);
+    struct dnn_window k = dnn_window_of(&s->spec.geom);
     dnnl_engine_t engine = s->dnn->engine;
     if (s->spec.dense)
         return dnnl_inner_product_forward_primitive_desc_create(
@@ -180,27 +76,10 @@ static dnnl_status_t primitive_desc_make(struct dnn_sums *s, const desc_t m[3],
 
 #else
 
-typedef dnnl_memory_desc_t desc_t;
-
-static dnnl_status_t desc_make(desc_t *d, const struct shape_desc *s)
-{
-    return dnnl_memory_desc_init_by_tag(d, s->rank, s->dim, s->type, s->tag);
-}
-
-static void desc_free(desc_t *d)
-{
-    (void)d;
-}
-
-static const_desc_t desc_of(const desc_t *d)
-{
-    return d;
-}
-
 static dnnl_status_t primitive_desc_make(struct dnn_sums *s, const desc_t m[3],
                                          const_dnnl_primitive_attr_t attr)
 {
-    struct sums_window k = window_of(&s->spec.geom);
+    struct dnn_window k = dnn_window_of(&s->spec.geom);
     union {
         dnnl_inner_product_desc_t dense;
         dnnl_convolution_desc_t conv;
@@ -238,9 +117,7 @@ static dnnl_status_t attr_make(dnnl_primitive_attr_t *attr)
 
 const char *dnn_sums_name(const struct dnn_sums *s)
 {
-    const char *name = "";
-    dnnl_primitive_desc_query(s->desc, dnnl_query_impl_info_str, 0, &name);
-    return name;
+    return dnn_desc_name(s->desc);
 }
 
 static bool is_slow(const struct dnn_sums *s)
@@ -271,10 +148,10 @@ static enum status make_desc(struct dnn_sums *s, struct err *e)
         dnnl_primitive_attr_destroy(attr);
     if (st == dnnl_unimplemented)
         return STATUS_OK;
-    return st == dnnl_success ? STATUS_OK : fail(st, "a product", e);
+    return st == dnnl_success ? STATUS_OK : dnn_fail(st, "a product", e);
 }
 
-enum status dnn_sums_new(struct dnn_sums_engine *d,
+enum status dnn_sums_new(struct dnn *d,
                          const struct dnn_sums_spec *spec,
                          struct dnn_sums **out, struct err *e)
 {
@@ -292,7 +169,7 @@ enum status dnn_sums_new(struct dnn_sums_engine *d,
     dnnl_status_t made = dnnl_primitive_create(&s->prim, s->desc);
     if (made != dnnl_success) {
         dnn_sums_free(s);
-        return fail(made, "a product", e);
+        return dnn_fail(made, "a product", e);
     }
     *out = s;
     return STATUS_OK;
@@ -390,20 +267,10 @@ enum status dnn_sums_bind(struct dnn_sums *s, void *weights, void *scratch,
     return st;
 }
 
-/* oneDNN takes every pointer without const; these are only read. */
-static void *readable(const void *p)
-{
-    union {
-        const void *in;
-        void *out;
-    } u = {.in = p};
-    return u.out;
-}
-
 enum status dnn_sums_load(struct dnn_sums *s, const void *plain,
                           struct err *e)
 {
-    DNN_TRY(dnnl_memory_set_data_handle(s->plain, readable(plain)),
+    DNN_TRY(dnnl_memory_set_data_handle(s->plain, dnn_readable(plain)),
             "weights");
     const dnnl_exec_arg_t arg[2] = {{DNNL_ARG_FROM, s->plain},
                                     {DNNL_ARG_TO, s->memory[SUMS_W]}};
@@ -417,7 +284,7 @@ enum status dnn_sums_run(struct dnn_sums *s, const void *x, void *y,
 {
     dnnl_exec_arg_t arg[SUMS_ARGS];
     int n = 0;
-    DNN_TRY(dnnl_memory_set_data_handle(s->memory[SUMS_X], readable(x)),
+    DNN_TRY(dnnl_memory_set_data_handle(s->memory[SUMS_X], dnn_readable(x)),
             "a product");
     DNN_TRY(dnnl_memory_set_data_handle(s->memory[SUMS_Y], y), "a product");
     for (int i = 0; i < SUMS_ARGS; i++)

@@ -12,10 +12,7 @@
 #include "base/str.h"
 #include "nn/op_conv.h"
 
-/* An engine and a stream; one a layer's primitives, or shared. */
-struct dnn_sums_engine;
-enum status dnn_sums_engine_new(struct dnn_sums_engine **out, struct err *e);
-void dnn_sums_engine_free(struct dnn_sums_engine *d);
+struct dnn;                   /* engine/onednn.h */
 
 struct dnn_sums_spec {
     struct conv_geom geom;    /* x (N,H,W,C), y likewise */
@@ -25,7 +22,7 @@ struct dnn_sums_spec {
 
 /* *out NULL: oneDNN has nothing but its slow reference for this. */
 struct dnn_sums;
-enum status dnn_sums_new(struct dnn_sums_engine *d,
+enum status dnn_sums_new(struct dnn *d,
                          const struct dnn_sums_spec *s, struct dnn_sums **out,
                          struct err *e);
 void dnn_sums_free(struct dnn_sums *s);

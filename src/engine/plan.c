@@ -9,7 +9,6 @@
 #include "engine/backend.h"
 #include "engine/int_impl.h"
 #include "engine/onednn.h"
-#include "engine/onednn_int.h"
 
 const char *const mode_name[MODE_COUNT] = {"float", "fake", "int"};
 const char *const grad_name[GRAD_COUNT] = {"auto", "f32", "bf16"};
@@ -289,7 +288,6 @@ void plan_free(struct plan *p)
         if (p->step[i]->kind->fini)
             p->step[i]->kind->fini(p->step[i]);
     dnn_free(p->dnn);
-    dnn_sums_engine_free(p->sums);
     mem_free(p->memory);
     mem_free(p->buf);
     mem_free(p->step);

@@ -114,7 +114,6 @@ struct point_mark {
 };
 
 struct int_kernels;
-struct dnn_sums_engine;
 
 struct backend {
     enum layout layout;       /* of rank-4 values */
@@ -145,7 +144,6 @@ struct plan {
     real *mark_block;
     int threads;              /* that the steps were made for */
     struct dnn *dnn;          /* back end fast; NULL before its first use */
-    struct dnn_sums_engine *sums;      /* likewise */
     bool profile, out_of_memory;
 };
 
