@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/target.h"
 #include "lab/state.h"
 #include "lab/status_view.h"
 
@@ -223,6 +224,19 @@ static enum status show_observers(struct lab *l, const struct args *a,
     return result_table(l, a, t, out, e);
 }
 
+static enum status show_targets(struct lab *l, const struct args *a,
+                                struct out *out, struct err *e)
+{
+    static const char *const title[] = { "target", "help", "source" };
+    struct table *t = table_new(3, title);
+    for (int i = 0; i < target_count; i++) {
+        table_cell(t, "%s", target_table[i].name);
+        table_cell(t, "%s", target_table[i].help);
+        table_cell(t, "%s", target_table[i].source);
+    }
+    return result_table(l, a, t, out, e);
+}
+
 static enum status show_vars(struct lab *l, const struct args *a,
                              struct out *out, struct err *e)
 {
@@ -246,7 +260,8 @@ static const struct {
     { "status", show_status },         { "qconfig", show_qconfig },
     { "qconfigs", show_qconfig },      { "models", show_models },
     { "sources", show_sources },       { "quantizers", show_quantizers },
-    { "observers", show_observers },   { "variables", show_vars },
+    { "observers", show_observers },   { "targets", show_targets },
+    { "variables", show_vars },
 };
 
 static const char *topic_name(const void *ctx, int i)
@@ -296,7 +311,7 @@ const struct cmd cmd_set = {
 static const struct arg_row show_args[] = {
     { .name = "what", .kind = ARG_WORD,
       .help = "a setting, a group as train, or status, qconfig, models, "
-              "sources, quantizers, observers, variables" },
+              "sources, quantizers, observers, targets, variables" },
     { .name = "name", .kind = ARG_WORD, .help = "which qconfig" },
     { 0 },
 };

@@ -2,6 +2,7 @@
 #include <omp.h>
 #include <stddef.h>
 
+#include "engine/target.h"
 #include "lab/settings.h"
 #include "lab/state.h"
 
@@ -94,6 +95,23 @@ static enum status engine_put(struct lab *l, int i, struct err *e)
 {
     (void)e;
     l->train.backend = backend_table[i].impl;
+    return STATUS_OK;
+}
+
+static const char *target_name(int i)
+{
+    return i < target_count ? target_table[i].name : NULL;
+}
+
+static int target_get(const struct lab *l)
+{
+    return l->train.target ? (int)(l->train.target - target_table) : 0;
+}
+
+static enum status target_put(struct lab *l, int i, struct err *e)
+{
+    (void)e;
+    l->train.target = &target_table[i];
     return STATUS_OK;
 }
 
@@ -203,6 +221,9 @@ const struct setting setting_table[] = {
     { .name = "engine.grad", .type = SET_CHOICE, .flags = MODEL,
       .offset = AT(train.grad), .choice = engine_grad_name,
       .help = "number type of gradients" },
+    { .name = "engine.target", .type = SET_CHOICE, .flags = MODEL,
+      .choice = target_name, .get = target_get, .put = target_put,
+      .help = "whose integer arithmetic `int` uses (`show targets`)" },
     { .name = "escape.timeout", .type = SET_REAL,
       .offset = AT(tool.escape_timeout), .lo = 0, .hi = 5, .unit = "s",
       .def = "0.04", .help = "after so long a lone Esc is the Esc key" },
