@@ -17,8 +17,7 @@ static bool moves_nothing(const struct plan *p, const struct node *n)
     for (size_t i = 0; i < sizeof(same_bytes) / sizeof(same_bytes[0]); i++)
         if (n->op == same_bytes[i])
             return true;
-    return plan_bn_absorbed(p, n->id) ||
-           ((n->op->flags & OP_TRAIN_ONLY) && !p->opts.train);
+    return plan_bn_absorbed(p, n->id) || plan_op_rests(p, n->id);
 }
 
 /* Numbers keep their order in logical layout: where both sides have rank 4

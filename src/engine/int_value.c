@@ -364,6 +364,14 @@ enum status int_value(const struct plan *p, const struct unit *u, int node,
     return STATUS_OK;
 }
 
+bool plan_on_codes(const struct plan *p, int node)
+{
+    const struct value *v = &p->value[node];
+    bool source = p->graph->node[node].op->flags & OP_SOURCE;
+    return p->opts.mode == MODE_INT && (!source || v->code >= 0) &&
+           p->unit[v->unit]->maker != &int_maker_island;
+}
+
 enum status plan_codes(const struct plan *p, int node, int32_t *out,
                        struct err *e)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/backend.h"
+#include "engine/deployed.h"
 #include "engine/int_impl.h"
 #include "engine/onednn.h"
 
@@ -39,6 +40,9 @@ static enum status check_opts(const struct plan_opts *o, struct err *e)
                        "gradients in bf16 have no engine; f32 is available");
     if (o->train && o->observe_only)
         return err_set(e, STATUS_ARG, "calibration does not train");
+    if (o->deployed && (!o->train || o->mode != MODE_FAKE))
+        return err_set(e, STATUS_ARG, "only training in mode fake has a "
+                       "deployed forward");
     return STATUS_OK;
 }
 
@@ -149,6 +153,8 @@ static enum status make_units(struct plan *p, struct err *e)
 
 static enum status lower_forward(struct plan *p, struct err *e)
 {
+    if (p->opts.deployed)
+        TRY(deployed_begin(p, e));
     for (int i = 0; i < p->n_unit; i++) {
         struct unit *u = p->unit[i];
         enum status s = u->maker->forward(p, u, e);
@@ -156,6 +162,7 @@ static enum status lower_forward(struct plan *p, struct err *e)
             return err_wrap(e, s, "%s", p->graph->node[u->node[0]].name);
         if (p->out_of_memory)
             return err_memory(e, "plan");
+        TRY(deployed_unit(p, u, e));
     }
     int out = p->graph->output;
     if (p->opts.mode == MODE_INT)
@@ -287,6 +294,7 @@ void plan_free(struct plan *p)
     for (int i = 0; i < p->n_step; i++)
         if (p->step[i]->kind->fini)
             p->step[i]->kind->fini(p->step[i]);
+    deployed_free(p);
     dnn_free(p->dnn);
     mem_free(p->memory);
     mem_free(p->buf);
@@ -334,7 +342,7 @@ size_t plan_bytes(const struct plan *p)
 {
     return p->memory_bytes + arena_bytes(p->arena) +
            (size_t)p->cap_buf * sizeof(*p->buf) +
-           (size_t)p->cap_step * sizeof(struct step *);
+           (size_t)p->cap_step * sizeof(struct step *) + deployed_bytes(p);
 }
 
 unsigned char node_flags(const struct node *n)
@@ -366,5 +374,5 @@ bool plan_stale(const struct plan *p)
     for (int i = 0; i < g->n_point; i++)
         if (mark_differs(&p->mark[i], &g->point[i]))
             return true;
-    return false;
+    return deployed_stale(p);
 }

@@ -55,11 +55,13 @@ struct plan_opts {
     bool observe_only;        /* calibration: observers move, F is off, batch
                                  norm uses running statistics, no backward */
     bool keep_values;         /* every value can be read by plan_value */
+    bool deployed;            /* train: the forward pass is that of mode int
+                                 of `target`, gradients as in mode fake */
     enum bn_fold fold;
     enum grad_type grad;
     const struct backend *backend;      /* NULL: fast */
-    const struct target_row *target;    /* mode int; NULL: ort */
-    enum sum_path sums;       /* mode int */
+    const struct target_row *target;    /* integers; NULL: ort */
+    enum sum_path sums;       /* likewise */
     struct rng *dropout;      /* borrowed; NULL when not training */
     bool deterministic;
 };
@@ -72,6 +74,10 @@ enum status plan_new(const struct plan_opts *o, struct plan **out,
                      struct err *e);
 void plan_free(struct plan *p);
 const struct plan_opts *plan_options(const struct plan *p);
+
+/* What a deployed forward asks of a model: batch norm frozen or folded, all
+ * observers off, all quantizers on. STATUS_STATE names the layer or point. */
+enum status plan_check_deployed(const struct graph *g, struct err *e);
 
 /* Where the caller writes the batch: float, plan_input_layout() for images,
  * (batch, ...) rows; and the further inputs of a net with more than one. */
@@ -101,6 +107,9 @@ enum status plan_value(const struct plan *p, int node, bool before,
  * inside a fused layer. */
 enum status plan_codes(const struct plan *p, int node, int32_t *out,
                        struct err *e);
+/* Mode int: the layer, or the fused one that it is inside of, works on codes;
+ * of an input, that it becomes codes. False: it stays as numbers. */
+bool plan_on_codes(const struct plan *p, int node);
 /* The same for the gradient of a node's value. */
 enum status plan_value_grad(const struct plan *p, int node, float *out,
                             struct err *e);

@@ -197,6 +197,12 @@ static bool claim(struct plan *p, int buffer)
     return add;
 }
 
+bool plan_op_rests(const struct plan *p, int node)
+{
+    return (p->graph->node[node].op->flags & OP_TRAIN_ONLY) &&
+           (!p->opts.train || p->opts.deployed);
+}
+
 bool plan_in_wanted(const struct plan *p, int node, int i)
 {
     const struct value *v = &p->value[node];

@@ -53,6 +53,7 @@ struct step {
 
 struct unit;
 struct dnn;
+struct deployed;
 
 /* Recomputes an inner value of a fused unit into `out`, in logical layout. */
 typedef enum status (*value_fn)(const struct plan *p, const struct unit *u,
@@ -144,6 +145,8 @@ struct plan {
     real *mark_block;
     int threads;              /* that the steps were made for */
     struct dnn *dnn;          /* back end fast; NULL before its first use */
+    struct deployed *deployed;         /* NULL: the forward is its own */
+    const struct tick *tick;  /* of the pass under way */
     bool profile, out_of_memory;
 };
 
@@ -231,6 +234,9 @@ extern const struct maker maker_op, maker_input, maker_slow;
 enum status op_forward_step(struct plan *p, int node, struct err *e);
 enum status op_backward_step(struct plan *p, int node, int dout,
                              struct err *e);
+
+/* An operator that does something in training only, and not in this plan. */
+bool plan_op_rests(const struct plan *p, int node);
 
 /* Its frozen and folded flags as bits. */
 unsigned char node_flags(const struct node *n);

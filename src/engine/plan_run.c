@@ -33,7 +33,10 @@ static enum status run_steps(struct plan *p, int from, int to,
 
 enum status plan_forward(struct plan *p, const struct tick *t, struct err *e)
 {
-    return run_steps(p, 0, p->first_backward, t, e);
+    p->tick = t;
+    enum status s = run_steps(p, 0, p->first_backward, t, e);
+    p->tick = NULL;
+    return s;
 }
 
 enum status plan_backward(struct plan *p, const struct tick *t,

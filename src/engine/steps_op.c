@@ -88,11 +88,13 @@ static const struct step_kind op_back_kind = {
     .run = op_back_run,
 };
 
-/* An absorbed or folded batch norm does nothing of its own. */
+/* A batch norm that is absorbed or folded, and an operator that rests, do
+ * nothing of their own. */
 static const struct op *effective_op(const struct plan *p, int node)
 {
     const struct node *n = &p->graph->node[node];
-    return plan_bn_absorbed(p, node) ? &op_identity : n->op;
+    bool nothing = plan_bn_absorbed(p, node) || plan_op_rests(p, node);
+    return nothing ? &op_identity : n->op;
 }
 
 /* Elementwise operators take any layout, if all values lie alike. */

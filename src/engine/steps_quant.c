@@ -2,7 +2,7 @@
  *
  * Generic: any kind, through quant/quantizer.h, on the buffer as it lies.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "engine/plan_impl.h"
+#include "engine/deployed.h"
 
 #include "quant/observer.h"
 
@@ -207,7 +207,7 @@ enum status quant_in_forward(struct plan *p, int node, struct err *e)
         return err_memory(e, "plan");
     if (p->opts.keep_values)
         p->buf[v->view].pinned = true;
-    return STATUS_OK;
+    return deployed_view(p, node, e);
 }
 
 enum status quant_in_backward(struct plan *p, int node, struct err *e)
