@@ -57,13 +57,13 @@ def torch_seconds(folder):
 
 def compare(lab, folder):
     out = torch_seconds(folder)
-    # The difference of two lengths leaves only the epochs; all 60,000 images.
+    # val=0: all 60,000 images are trained on.
     setup = ["load data mnist " + folder + " val=0", "load model lenet5",
              "qconfig fbgemm", "calibrate 2 batches"]
-    results, _, peak = lab.run(setup + ["train %d" % EPOCHS])
+    results, peak = lab.run(setup + ["train %d" % EPOCHS])
     out["qatlab"] = results[-1]["seconds"] / EPOCHS
     out["qatlab peak MB, lenet5"] = peak
-    _, _, out["qatlab peak MB, resnet20"] = lab.run(
+    _, out["qatlab peak MB, resnet20"] = lab.run(
         ["set train.batch 64", "load model resnet20",
          "load data random n=640", "qconfig fbgemm", "calibrate 1 batches",
          "train 1"])

@@ -1,9 +1,18 @@
 # Runs qatlab for the benchmarks and reads its answers.
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
-import os
 import subprocess
-import time
+import sys
+
+# A process begins with the memory of the one that it forks from as its peak:
+# a small one must stand between a large benchmark and what it measures.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+      file=sys.stderr)
+sys.exit(code)
+"""
 
 
 class Qatlab:
@@ -11,21 +20,19 @@ class Qatlab:
         self.binary, self.threads = binary, threads
 
     def run(self, commands):
-        """The result objects of a batch of commands, with the process's wall seconds and peak megabytes."""
+        """The result objects of a batch of commands, and peak megabytes."""
         argv = [self.binary, "--batch", "--json", "--threads", str(self.threads)]
         for c in commands:
             argv += ["-c", c]
-        t = time.perf_counter()
-        p = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-        text = p.stdout.read()
-        _, status, use = os.wait4(p.pid, 0)
-        p.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - t
+        p = subprocess.run([sys.executable, "-S", "-c", MEASURE] + argv,
+                           capture_output=True, text=True)
         if p.returncode:
-            raise SystemExit("qatlab ended with %d:\n%s" % (p.returncode, text))
-        events = [json.loads(line) for line in text.splitlines()]
-        return [e for e in events if e.get("type") == "result"], seconds, use.ru_maxrss / 1024
+            raise SystemExit("qatlab ended with %d:\n%s" %
+                             (p.returncode, p.stdout))
+        events = [json.loads(line) for line in p.stdout.splitlines()]
+        return ([e for e in events if e.get("type") == "result"],
+                int(p.stderr.split()[-1]) / 1024)
 
     def median_ms(self, commands):
-        results, _, _ = self.run(commands)
+        results, _ = self.run(commands)
         return next(r["median_ms"] for r in results if "median_ms" in r)
