@@ -8,41 +8,9 @@
 
 #include "common/test_main.h"
 
-#include "base/arena.h"
-#include "engine/plan.h"
+#include "unit/engine_text.h"
 
 /* ---- random graphs ---- */
-
-struct maker {
-    struct rng *rng;
-    struct str text;
-    int n;                    /* layers so far: the last one is L<n-1> */
-    int c, h, w;              /* its shape, batch left out */
-};
-
-static int pick(struct maker *m, int lo, int hi)
-{
-    return lo + (int)rng_below(m->rng, (uint64_t)(hi - lo + 1));
-}
-
-static void line(struct maker *m, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void line(struct maker *m, const char *fmt, ...)
-{
-    char text[160];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    str_printf(&m->text, "L%d %s\n", m->n++, text);
-}
-
-static int out_size(int in, int k, int stride, int pads, int dilation)
-{
-    int room = in + pads - dilation * (k - 1) - 1;
-    return room < 0 ? 0 : room / stride + 1;
-}
 
 static void add_conv(struct maker *m)
 {
@@ -110,21 +78,6 @@ static void add_branch(struct maker *m)
 
 typedef void (*add_fn)(struct maker *m);
 
-/* The shape of the last layer, as the graph sees it. */
-static void ask_shape(struct maker *m)
-{
-    struct graph *g = NULL;
-    struct err e;
-    err_clear(&e);
-    if (graph_parse(str_text(&m->text), &g, &e))
-        fail_msg("%s\n%s", e.text, str_text(&m->text));
-    const struct shape *s = &g->node[g->n_node - 1].shape;
-    m->c = (int)s->dim[1];
-    m->h = (int)s->dim[2];
-    m->w = (int)s->dim[3];
-    graph_free(g);
-}
-
 static void add_head(struct maker *m)
 {
     if (pick(m, 0, 1))
@@ -181,12 +134,6 @@ static struct graph *net_from(const char *text, uint64_t seed)
     return g;
 }
 
-static void net_free(struct graph *g)
-{
-    graph_drop_quantizers(g);
-    graph_free(g);
-}
-
 static void quantize(struct graph *g, const char *config, int bits)
 {
     struct err e;
@@ -206,42 +153,12 @@ struct outcome {
     int64_t n_out, n_grad, n_learned, n_state;
 };
 
-static float *floats(int64_t n)
-{
-    float *x = mem_alloc((size_t)n + 1, sizeof(*x));
-    assert_non_null(x);
-    return x;
-}
-
 static void outcome_fini(struct outcome *o)
 {
     mem_free(o->out);
     mem_free(o->grad);
     mem_free(o->learned);
     mem_free(o->state);
-}
-
-/* Inputs are drawn in logical order, then laid as the plan wants them. */
-static void fill_input(struct plan *p, uint64_t seed)
-{
-    const struct plan_opts *o = plan_options(p);
-    struct rng *r = rng_new(seed, RNG_GENERATE);
-    for (int i = 0, k = 0; i < o->graph->n_node; i++) {
-        if (!(o->graph->node[i].op->flags & OP_SOURCE))
-            continue;
-        struct shape s = node_shape(&o->graph->node[i], o->batch);
-        int64_t n = shape_count(&s);
-        float *x = floats(n);
-        rng_fill_normal(r, x, (size_t)n);
-        if (s.rank == 4 && plan_input_layout(p, k) == LAYOUT_NHWC)
-            nchw_to_nhwc(x, plan_input(p, k), s.dim[0], s.dim[1],
-                         s.dim[2] * s.dim[3]);
-        else
-            memcpy(plan_input(p, k), x, (size_t)n * sizeof(*x));
-        mem_free(x);
-        k++;
-    }
-    rng_free(r);
 }
 
 static void run_plan(struct plan *p, struct outcome *r)
@@ -543,16 +460,6 @@ struct looks {
     float *before, *after, *grad;
     bool has_grad;
 };
-
-static struct plan *plan_of(const struct plan_opts *o)
-{
-    struct err e;
-    err_clear(&e);
-    struct plan *p = NULL;
-    if (plan_new(o, &p, &e))
-        fail_msg("%s", e.text);
-    return p;
-}
 
 static void look(const struct plan *p, int node, struct looks *l)
 {
