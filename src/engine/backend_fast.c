@@ -34,5 +34,5 @@ void engine_describe(struct str *out)
                  "matrix products: oneDNN sgemm\n"
                  "batch norm, relu, sums, quantizers: fused passes\n"
                  "bf16 steps: none\n");
-    int_describe(out);
+    sums_describe(out);
 }

@@ -75,13 +75,6 @@ ENGINE_CLONES static void line_numbers(const struct epilogue *ep, int64_t at,
     }
 }
 
-ENGINE_CLONES static void line_whole(const float *x, int32_t *y, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        y[i] = (int32_t)x[i];
-}
-
 static void run_line(const struct epilogue *ep, int64_t in_line,
                      const int32_t *sum, void *y, int64_t at, int64_t n)
 {
@@ -108,7 +101,7 @@ void epilogue_run_f32(const struct epilogue *ep, const float *sum, void *y,
         int64_t in_line = at % ep->width, n = ep->width - in_line;
         n = n < BLOCK ? n : BLOCK;
         n = n < count - at ? n : count - at;
-        line_whole(sum + at, whole, n);
+        sums_to_int(sum + at, whole, n);
         run_line(ep, in_line, whole, y, at, n);
         at += n;
     }

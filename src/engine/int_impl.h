@@ -9,6 +9,7 @@
 #define ENGINE_INT_IMPL_H
 
 #include "engine/plan_impl.h"
+#include "engine/sums.h"
 #include "engine/target.h"
 #include "nn/op_conv.h"
 #include "quant/quantizer.h"
@@ -103,14 +104,6 @@ struct byte_move_spec byte_relayout(const struct plan *p, int in, int out);
 
 /* ---- layers (int_layer.c, int_weights.c) ---- */
 
-/* Conditions under which one way of summing is exact. */
-struct sum_bounds {
-    int64_t input;            /* largest |code - zero| */
-    int64_t stored;           /* largest byte */
-    int64_t weight_lo, weight_hi;      /* code - zero */
-    int64_t weights;          /* largest sum of |weight| of a channel */
-};
-
 struct int_layer {
     int node, last;
     bool dense;
@@ -126,8 +119,7 @@ struct int_layer {
     int x, y;                 /* buffers, as the kernels want them */
     /* Prepared by the weights step; in the plan's arena. */
     int16_t *w;               /* (O,I,KH,KW): code - zero */
-    /* Room for the weight folded, quantized, as codes; kernels use the last
-     * two once the codes are made. */
+    /* Room for the weight folded, quantized, as codes. */
     float *real, *quantized;
     int32_t *code;
     float *unit;              /* sx * sw per output channel */
@@ -173,7 +165,5 @@ struct int_kernels {
     void (*fini)(struct int_layer *l);
 };
 extern const struct int_kernels int_kernels_ref, int_kernels_fast;
-/* How sums of codes are made on this machine and why, a line each. */
-void int_describe(struct str *out);
 
 #endif

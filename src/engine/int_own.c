@@ -5,9 +5,9 @@
  * code - zero with zeros around it, so that padding and zero points need no
  * thought; a tile is 4 pixels by 8 or 16 outputs, where one instruction
  * multiplies pairs and adds them to 32-bit sums (vpmaddwd). The sums of a row
- * go through the epilogue while they are in the first-level cache.
+ * go to the sink while they are in the first-level cache.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "engine/int_fast.h"
+#include "engine/sums.h"
 
 #include <omp.h>
 #include <string.h>
@@ -161,7 +161,7 @@ static int64_t up(int64_t a, int64_t b)
 }
 
 /* All pixels of the batch in rows of equal length, the last one shorter. */
-static void flatten(struct own_layer *o, int threads)
+static void flatten(struct own_sums *o, int threads)
 {
     struct conv_geom *g = &o->geom;
     o->pixels = g->n * g->oh * g->ow;
@@ -173,7 +173,7 @@ static void flatten(struct own_layer *o, int threads)
 }
 
 /* Whole kernel rows when neighbouring taps are neighbours in memory. */
-static void find_runs(struct own_layer *o)
+static void find_runs(struct own_sums *o)
 {
     const struct conv_geom *g = &o->geom;
     int64_t channels = g->ci / g->groups;
@@ -189,7 +189,7 @@ static void find_runs(struct own_layer *o)
 }
 
 /* Two items a thread at least, as far as there are rows. */
-static void find_items(struct own_layer *o, int threads)
+static void find_items(struct own_sums *o, int threads)
 {
     const struct conv_geom *g = &o->geom;
     int64_t wanted = up(2 * threads, g->n);
@@ -204,10 +204,66 @@ static size_t padded(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-enum status own_init(struct plan *p, const struct int_layer *l,
-                     struct own_layer *o, struct err *e)
+/* Number k of run r of an output: index of the weight, -1: none. */
+static int32_t weight_at(const struct own_sums *o, int64_t out, int64_t r,
+                         int64_t k)
 {
-    o->geom = l->geom;
+    const struct conv_geom *g = &o->geom;
+    int64_t channels = g->ci / g->groups, taps = g->kh * g->kw;
+    int64_t tap = r * (taps / o->runs) + k / channels;
+    if (k / channels >= taps / o->runs)
+        return -1;
+    return (int32_t)((out * channels + k % channels) * taps + tap);
+}
+
+static void place_depthwise(struct own_sums *o)
+{
+    int64_t taps = o->geom.kh * o->geom.kw, co = o->geom.co;
+    for (int64_t t = 0; t < taps; t++)
+        for (int64_t c = 0; c < co; c++)
+            o->from[t * co + c] = (int32_t)(c * taps + t);
+}
+
+static void place_blocks(struct own_sums *o)
+{
+    const struct conv_geom *g = &o->geom;
+    int64_t outs = g->co / g->groups;
+    int32_t *to = o->from;
+    for (int64_t b = 0; b < g->groups * o->blocks; b++)
+        for (int64_t r = 0; r < o->runs; r++)
+            for (int64_t k = 0; k < o->pairs; k++)
+                for (int64_t i = 0; i < 2 * OUTS; i++) {
+                    int64_t in_group = b % o->blocks * OUTS + i / 2;
+                    int64_t out = b / o->blocks * outs + in_group;
+                    *to++ = in_group < outs
+                                ? weight_at(o, out, r, 2 * k + i % 2)
+                                : -1;
+                }
+}
+
+static enum status make_packed(struct plan *p, struct own_sums *o,
+                               struct err *e)
+{
+    const struct conv_geom *g = &o->geom;
+    o->numbers = o->depthwise ? g->kh * g->kw * g->co
+                              : g->groups * o->blocks * o->runs * o->pairs *
+                                    2 * OUTS;
+    size_t n = (size_t)o->numbers;
+    o->packed = arena_alloc(p->arena, n * sizeof(*o->packed));
+    o->from = arena_alloc(p->arena, n * sizeof(*o->from));
+    if (!o->packed || !o->from)
+        return err_memory(e, "plan");
+    if (o->depthwise)
+        place_depthwise(o);
+    else
+        place_blocks(o);
+    return STATUS_OK;
+}
+
+enum status own_init(struct plan *p, const struct sums *s,
+                     struct own_sums *o, struct err *e)
+{
+    o->geom = s->spec.geom;
     const struct conv_geom *g = &o->geom;
     if (is_flat(g))
         flatten(o, p->threads);
@@ -221,13 +277,7 @@ enum status own_init(struct plan *p, const struct int_layer *l,
     find_runs(o);
     find_items(o, p->threads);
     o->blocks = up(outs, OUTS);
-    size_t numbers = o->depthwise
-                         ? (size_t)(g->kh * g->kw * g->co)
-                         : (size_t)(g->groups * o->blocks * o->runs *
-                                    o->pairs * 2 * OUTS);
-    o->packed = arena_alloc(p->arena, numbers * sizeof(*o->packed));
-    if (!o->packed)
-        return err_memory(e, "plan");
+    TRY(make_packed(p, o, e));
     int64_t in_rows = (o->rows - 1) * g->sh + (g->kh - 1) * g->dh + 1;
     o->sum_bytes = padded((size_t)(g->ow * g->co) * sizeof(int32_t));
     o->item_bytes =
@@ -235,55 +285,16 @@ enum status own_init(struct plan *p, const struct int_layer *l,
     return STATUS_OK;
 }
 
-size_t own_scratch_bytes(const struct plan *p, const struct own_layer *o)
+size_t own_scratch_bytes(const struct plan *p, const struct own_sums *o)
 {
     return (size_t)p->threads * o->item_bytes;
 }
 
-/* ---- weights ---- */
-
-/* Number k of run r: its channel and taps. */
-static const int16_t *weight_at(const struct int_layer *l,
-                                const struct own_layer *o, int64_t out,
-                                int64_t r, int64_t k)
+void own_load(const struct sums *s, struct own_sums *o)
 {
-    const struct conv_geom *g = &l->geom;
-    int64_t channels = g->ci / g->groups, taps = g->kh * g->kw;
-    int64_t tap = r * (taps / o->runs) + k / channels;
-    if (k / channels >= taps / o->runs)
-        return NULL;
-    return l->w + (out * channels + k % channels) * taps + tap;
-}
-
-static void load_depthwise(const struct int_layer *l, struct own_layer *o)
-{
-    int64_t taps = l->geom.kh * l->geom.kw, co = l->geom.co;
-    for (int64_t t = 0; t < taps; t++)
-        for (int64_t c = 0; c < co; c++)
-            o->packed[t * co + c] = l->w[c * taps + t];
-}
-
-void own_load(const struct int_layer *l, struct own_layer *o)
-{
-    const struct conv_geom *g = &l->geom;
-    if (o->depthwise) {
-        load_depthwise(l, o);
-        return;
-    }
-    int64_t outs = g->co / g->groups;
-    int16_t *to = o->packed;
-    for (int64_t b = 0; b < g->groups * o->blocks; b++)
-        for (int64_t r = 0; r < o->runs; r++)
-            for (int64_t k = 0; k < o->pairs; k++)
-                for (int64_t i = 0; i < 2 * OUTS; i++) {
-                    int64_t in_group = b % o->blocks * OUTS + i / 2;
-                    int64_t out = b / o->blocks * outs + in_group;
-                    const int16_t *w =
-                        in_group < outs
-                            ? weight_at(l, o, out, r, 2 * k + i % 2)
-                            : NULL;
-                    *to++ = w ? *w : 0;
-                }
+    const int32_t *from = o->from;
+    for (int64_t i = 0; i < o->numbers; i++)
+        o->packed[i] = from[i] < 0 ? 0 : s->w[from[i]];
 }
 
 /* ---- rows ---- */
@@ -297,9 +308,10 @@ ENGINE_CLONES static void widen(const uint8_t *x, int16_t *y, int64_t n,
 }
 
 /* Input row `row` of image n (may lie outside) with its padding. */
-static void pad_row(const struct int_layer *l, const struct own_layer *o,
-                    const uint8_t *x, int64_t row, int16_t *to)
+static void pad_row(const struct sums *s, const uint8_t *x, int64_t row,
+                    int16_t *to)
 {
+    const struct own_sums *o = &s->own;
     const struct conv_geom *g = &o->geom;
     if (row < 0 || row >= g->h) {
         memset(to, 0, (size_t)o->row * sizeof(*to));
@@ -310,7 +322,7 @@ static void pad_row(const struct int_layer *l, const struct own_layer *o,
         have = o->pixels - row * g->w;
     int64_t left = g->pl * g->ci, n = have * g->ci;
     memset(to, 0, (size_t)left * sizeof(*to));
-    widen(x + row * g->w * g->ci, to + left, n, l->gx.lo - l->gx.zero);
+    widen(x + row * g->w * g->ci, to + left, n, s->lowest);
     memset(to + left + n, 0, (size_t)(o->row - left - n) * sizeof(*to));
 }
 
@@ -322,7 +334,7 @@ ENGINE_CLONES static void add_products(const int16_t *x, const int16_t *w,
         sum[i] += x[i] * w[i];
 }
 
-static void depthwise_row(const struct own_layer *o, const int16_t *x,
+static void depthwise_row(const struct own_sums *o, const int16_t *x,
                           int32_t *sum)
 {
     const struct conv_geom *g = &o->geom;
@@ -334,7 +346,7 @@ static void depthwise_row(const struct own_layer *o, const int16_t *x,
 }
 
 /* The outputs of one or two blocks for all pixels of a row. */
-static void block_row(const struct own_layer *o, tile_fn fn, struct tile *t,
+static void block_row(const struct own_sums *o, tile_fn fn, struct tile *t,
                       const int16_t *x, int32_t *sum, int64_t outs)
 {
     const struct conv_geom *g = &o->geom;
@@ -349,7 +361,7 @@ static void block_row(const struct own_layer *o, tile_fn fn, struct tile *t,
     }
 }
 
-static void tiles_row(const struct own_layer *o, const int16_t *x,
+static void tiles_row(const struct own_sums *o, const int16_t *x,
                       int32_t *sum)
 {
     const struct conv_geom *g = &o->geom;
@@ -373,18 +385,10 @@ static void tiles_row(const struct own_layer *o, const int16_t *x,
 
 /* ---- running ---- */
 
-struct own_call {
-    const struct int_layer *l;
-    const struct own_layer *o;
-    const struct epilogue *ep;
-    const uint8_t *x;
-    char *y;
-    size_t y_size;            /* bytes of an output */
-};
-
-static void run_item(const struct own_call *c, int64_t item, char *scratch)
+static void run_item(const struct sums_call *c, int64_t item, char *scratch,
+                     int thread)
 {
-    const struct own_layer *o = c->o;
+    const struct own_sums *o = &c->sums->own;
     const struct conv_geom *g = &o->geom;
     int64_t n = item / o->items, first = item % o->items * o->rows;
     int64_t end = first + o->rows < g->oh ? first + o->rows : g->oh;
@@ -393,7 +397,7 @@ static void run_item(const struct own_call *c, int64_t item, char *scratch)
     int64_t top = first * g->sh - g->pt;
     int64_t rows = (end - first - 1) * g->sh + (g->kh - 1) * g->dh + 1;
     for (int64_t r = 0; r < rows; r++)
-        pad_row(c->l, o, c->x + n * g->h * g->w * g->ci, top + r,
+        pad_row(c->sums, c->x + n * g->h * g->w * g->ci, top + r,
                 x + r * o->row);
     for (int64_t i = first; i < end; i++) {
         const int16_t *at = x + (i - first) * g->sh * o->row;
@@ -404,25 +408,24 @@ static void run_item(const struct own_call *c, int64_t item, char *scratch)
         int64_t pixel = (n * g->oh + i) * g->ow, have = g->ow;
         if (o->pixels && o->pixels - pixel < have)
             have = o->pixels - pixel;
-        epilogue_run(c->ep, sum,
-                     c->y + (size_t)(pixel * g->co) * c->y_size,
-                     have * g->co);
+        const struct sums_piece piece = {
+            .i32 = sum,
+            .at = pixel * g->co,
+            .count = have * g->co,
+            .thread = thread,
+        };
+        c->sink(c->ctx, &piece);
     }
 }
 
-void own_run(const struct plan *p, const struct int_layer *l,
-             const struct own_layer *o, const struct epilogue *ep)
+void own_run(const struct sums_call *c)
 {
-    const struct own_call c = {
-        .l = l, .o = o, .ep = ep,
-        .x = plan_data(p, l->x),
-        .y = plan_data(p, l->y),
-        .y_size = ep->codes ? 1 : sizeof(float),
-    };
-    char *scratch = plan_scratch_data(p);
+    const struct own_sums *o = &c->sums->own;
+    char *scratch = plan_scratch_data(c->plan);
     int64_t items = o->geom.n * o->items;
-#pragma omp parallel for schedule(static) num_threads(p->threads)
-    for (int64_t i = 0; i < items; i++)
-        run_item(&c, i,
-                 scratch + (size_t)omp_get_thread_num() * o->item_bytes);
+#pragma omp parallel for schedule(static) num_threads(c->plan->threads)
+    for (int64_t i = 0; i < items; i++) {
+        int thread = omp_get_thread_num();
+        run_item(c, i, scratch + (size_t)thread * o->item_bytes, thread);
+    }
 }
