@@ -19,6 +19,14 @@ static double target_at(const struct loss_input *in, int64_t i, int64_t k)
     return in->label[i] == k ? 1.0 : 0.0;
 }
 
+/* Classes whose exponentials are kept between the two passes over a row. */
+#define KEPT 64
+/* Rows that one thread sums, and how many such blocks are open at a time:
+ * fixed, so that threads do not show in the sum. */
+#define BLOCK_ROWS 64
+#define BLOCKS 64
+#define PARALLEL_EXPS 512
+
 /* One row of cross-entropy. With smoothing s the target is q = (1-s) one-hot
  * + s/c: loss = lse - sum_k q_k z_k, d loss / d z = softmax(z) - q, both
  * divided by n. */
@@ -30,31 +38,44 @@ static double ce_row(const struct loss_input *in, int64_t i, float *grad)
     double top = (double)z[0];
     for (int64_t k = 1; k < c; k++)
         top = (double)z[k] > top ? (double)z[k] : top;
-    double sum = 0.0, mean = 0.0;
+    double sum = 0.0, mean = 0.0, kept[KEPT];
     for (int64_t k = 0; k < c; k++) {
-        sum += exp((double)z[k] - top);
+        double x = exp((double)z[k] - top);
+        sum += x;
         mean += (double)z[k] - top;
+        if (k < KEPT)
+            kept[k] = x;
     }
     mean /= (double)c;
-    if (grad) {
-        double s = in->smoothing, n = (double)in->n;
-        for (int64_t k = 0; k < c; k++) {
-            double q = s / (double)c + (k == y ? 1.0 - s : 0.0);
-            double p = exp((double)z[k] - top) / sum;
-            grad[i * c + k] = (float)((p - q) / n);
-        }
+    double s = in->smoothing, n = (double)in->n;
+    for (int64_t k = 0; grad && k < c; k++) {
+        double q = s / (double)c + (k == y ? 1.0 - s : 0.0);
+        double x = k < KEPT ? kept[k] : exp((double)z[k] - top);
+        grad[i * c + k] = (float)((x / sum - q) / n);
     }
     double lse = log(sum);
-    return (1.0 - in->smoothing) * (lse - ((double)z[y] - top)) +
-           in->smoothing * (lse - mean);
+    return (1.0 - s) * (lse - ((double)z[y] - top)) + s * (lse - mean);
 }
 
 static double loss_ce(const struct loss_input *in, float *grad)
 {
     assert(in->label);
-    double sum = 0.0;
-    for (int64_t i = 0; i < in->n; i++)
-        sum += ce_row(in, i, grad);
+    double sum = 0.0, part[BLOCKS];
+    int64_t stride = (int64_t)BLOCKS * BLOCK_ROWS;
+    for (int64_t at = 0; at < in->n; at += stride) {
+        int64_t end = in->n - at < stride ? in->n : at + stride;
+        int64_t blocks = (end - at + BLOCK_ROWS - 1) / BLOCK_ROWS;
+        bool many = (end - at) * in->c > PARALLEL_EXPS;
+#pragma omp parallel for schedule(static) if (many)
+        for (int64_t b = 0; b < blocks; b++) {
+            int64_t from = at + b * BLOCK_ROWS, to = from + BLOCK_ROWS;
+            part[b] = 0.0;
+            for (int64_t i = from; i < to && i < end; i++)
+                part[b] += ce_row(in, i, grad);
+        }
+        for (int64_t b = 0; b < blocks; b++)
+            sum += part[b];
+    }
     return sum / (double)in->n;
 }
 
