@@ -99,6 +99,14 @@ void trainer_free(struct trainer *t)
     mem_free(t);
 }
 
+static bool needs_plans(const struct train_settings *a,
+                        const struct train_settings *b)
+{
+    return a->bn_fold != b->bn_fold || a->grad != b->grad ||
+           a->backend != b->backend || a->forward != b->forward ||
+           a->target != b->target || a->sums != b->sums;
+}
+
 enum status trainer_set(struct trainer *t, const struct train_settings *s,
                         struct err *e)
 {
@@ -116,8 +124,7 @@ enum status trainer_set(struct trainer *t, const struct train_settings *s,
         slots_fini(&t->slots);
         t->slots = fresh;
     }
-    if (s->bn_fold != t->set.bn_fold || s->grad != t->set.grad ||
-        s->backend != t->set.backend)
+    if (needs_plans(s, &t->set))
         feed_drop_plans(&t->feed);
     t->set = *s;
     feed_limit(&t->feed, s->epoch_batches);
@@ -386,6 +393,9 @@ static enum status next_plan(struct trainer *t, int64_t n, struct plan **out,
     o.fold = t->set.bn_fold;
     o.grad = t->set.grad;
     o.backend = t->set.backend;
+    o.deployed = t->set.forward == FORWARD_DEPLOYED;
+    o.target = t->set.target;
+    o.sums = t->set.sums;
     o.dropout = t->stream[RNG_DROPOUT];
     return feed_plan(&t->feed, &o, n, out, e);
 }
@@ -447,6 +457,8 @@ size_t trainer_bytes(const struct trainer *t)
         bytes += plan_bytes(t->feed.rest);
     return bytes;
 }
+
+const char *const train_forward_name[FORWARD_COUNT] = {"fake", "deployed"};
 
 const enum rng_stream trainer_streams[] = {
     RNG_SHUFFLE, RNG_AUGMENT, RNG_DROPOUT, RNG_ROUND, RNG_STREAMS,

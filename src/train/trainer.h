@@ -61,6 +61,11 @@ struct metrics {
     int64_t excluded;                     /* targets too small for mpe */
 };
 
+/* fake: quantizers between float products. deployed: the integers of the
+ * target, allowed as plan_check_deployed says; gradients are the same. */
+enum train_forward { FORWARD_FAKE, FORWARD_DEPLOYED, FORWARD_COUNT };
+extern const char *const train_forward_name[FORWARD_COUNT];
+
 struct train_settings {       /* `train.*`; all undoable and recorded */
     const struct loss_row *loss;
     const struct optimizer_row *optimizer;
@@ -77,7 +82,8 @@ struct train_settings {       /* `train.*`; all undoable and recorded */
     enum bn_fold bn_fold;
     enum grad_type grad;
     const struct backend *backend;
-    const struct target_row *target;      /* evaluation int; NULL: ort */
+    enum train_forward forward;
+    const struct target_row *target;      /* of integers; NULL: ort */
     enum sum_path sums;       /* likewise */
     uint64_t seed;
     double clip_norm;         /* 0: none */
