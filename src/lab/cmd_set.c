@@ -45,6 +45,8 @@ static enum status exec_set(struct lab *l, const struct args *a,
     answer_text(l, "value", str_text(&text));
     out_printf(out, OUT_NOTE, "%s %s", s->name, str_text(&text));
     str_fini(&text);
+    if (s->note)
+        s->note(l, out);
     return STATUS_OK;
 }
 

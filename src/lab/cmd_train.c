@@ -322,7 +322,11 @@ const struct cmd cmd_train = {
         "Ctrl-C or `stop` ends it after the batch, `continue` goes on. "
         "Learning-rate schedules span the epochs of the call. A loss that is "
         "no number stops training; weights are then those before the "
-        "batch.",
+        "batch.\n\n"
+        "For the last epochs, `freeze bn`, `disable observer *` and `set "
+        "train.forward deployed` make the forward pass the target's integer "
+        "arithmetic, the same in every bit as `eval int`, so that training "
+        "sees what its rounding costs.",
     .arg = train_args, .flags = RUNS,
     .example_setup = "load model jet; load data jets n=300",
     .example = "train 1 lr=1e-3", .exec = exec_train,

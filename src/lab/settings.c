@@ -189,6 +189,8 @@ enum status setting_set(struct lab *l, const struct setting *s,
     struct train_settings before = l->train;
     struct tool_settings tool = l->tool;
     enum status st = type_table[s->type].set(l, s, text, e);
+    if (!st && s->check && !l->opts.check_only)
+        st = s->check(l, e);
     if (!st && s->apply)
         st = s->apply(l, e);
     if (!st && s->flags & SET_TRAINER && l->trainer)

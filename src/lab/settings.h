@@ -26,6 +26,9 @@ struct setting {
     int (*get)(const struct lab *l);              /* choice index */
     enum status (*put)(struct lab *l, int choice, struct err *e);
     enum status (*apply)(struct lab *l, struct err *e);   /* after a change */
+    /* Whether a user may have it so now; a snapshot is not asked. */
+    enum status (*check)(struct lab *l, struct err *e);
+    void (*note)(struct lab *l, struct out *out);  /* what else to know */
 };
 extern const struct setting setting_table[];
 extern const int setting_count;

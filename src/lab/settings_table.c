@@ -1,7 +1,9 @@
 /* The rows of the settings. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <omp.h>
 #include <stddef.h>
+#include <stdlib.h>
 
+#include "base/arena.h"
 #include "engine/target.h"
 #include "lab/settings.h"
 #include "lab/state.h"
@@ -195,6 +197,50 @@ static enum status apply_seed(struct lab *l, struct err *e)
     return STATUS_OK;
 }
 
+/* ---- the deployed forward ---- */
+
+static const char *forward_name(int i)
+{
+    return i < FORWARD_COUNT ? train_forward_name[i] : NULL;
+}
+
+static enum status check_forward(struct lab *l, struct err *e)
+{
+    if (l->train.forward != FORWARD_DEPLOYED || !l->graph)
+        return STATUS_OK;
+    return plan_check_deployed(l->graph, e);
+}
+
+/* Layers that the target's integers leave to numbers. */
+static void note_forward(struct lab *l, struct out *out)
+{
+    struct plan_opts o;
+    struct plan *p = NULL;
+    plan_opts_default(&o);
+    o.graph = l->graph;
+    o.mode = MODE_INT;
+    o.fold = l->train.bn_fold;
+    o.backend = l->train.backend;
+    o.target = l->train.target;
+    bool asked = l->train.forward == FORWARD_DEPLOYED && l->graph &&
+                 !l->opts.check_only;
+    if (!asked || plan_new(&o, &p, NULL))
+        return;
+    int *node = xmalloc((size_t)l->graph->n_node * sizeof *node), n = 0;
+    for (int i = 0; i < l->graph->n_node; i++)
+        if (!plan_on_codes(p, i))
+            node[n++] = i;
+    struct str text = { 0 };
+    names_print(l, node, n, "layer", &text);
+    if (n > 0)
+        out_printf(out, OUT_NOTE, "no codes in target %s, so numbers as in "
+                                  "`eval int`: %s",
+                   plan_options(p)->target->name, str_text(&text));
+    str_fini(&text);
+    free(node);
+    plan_free(p);
+}
+
 static enum status apply_fold(struct lab *l, struct err *e)
 {
     (void)e;
@@ -291,6 +337,13 @@ const struct setting setting_table[] = {
     { .name = "train.loss", .type = SET_CHOICE, .flags = MODEL,
       .choice = loss_name, .get = loss_get, .put = loss_put,
       .help = "what training makes small" },
+    { .name = "train.forward", .type = SET_CHOICE, .flags = MODEL,
+      .offset = AT(train.forward), .choice = forward_name,
+      .check = check_forward, .note = note_forward,
+      .help = "what a training batch computes: fake rounds between float "
+              "products; deployed is the integer arithmetic of the target, "
+              "in every bit as `eval int`, once batch norm is frozen or "
+              "folded and observers are off (dropout rests)" },
     { .name = "train.lr", .type = SET_REAL, .flags = MODEL,
       .offset = AT(train.hyper.lr), .lo = 0, .hi = 1e6, .apply = apply_lr,
       .help = "learning rate, before the schedule's factor" },
