@@ -24,31 +24,11 @@ static const struct qkeras_arg args[] = {
     {0},
 };
 
-static enum status parse(const char *text, struct qspec *s, struct err *e)
-{
-    return qkeras_parse(args, text, s, e);
-}
-
-static void print(const struct qspec *s, struct str *out)
-{
-    qkeras_print(args, s, out);
-}
-
-static enum status check(const struct qspec *s, struct err *e)
-{
-    return qkeras_sign_check(s, e);
-}
-
 static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
 {
     (void)s;
     *lo = 0;
     *hi = 1;
-}
-
-static void set_range(struct quantizer *q)
-{
-    qkeras_sign_set_range(q);
 }
 
 static void prepare(struct quantizer *q, const real *x, struct qview v,
@@ -77,44 +57,14 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
         xq[i] *= r->step;
 }
 
-static const struct qkeras_map map = {
+static const struct qkeras_parts parts = {
+    .args = args,
     .noise_row = -1,
     .always_random = true,
     .prepare = prepare,
     .values = values,
+    .head = qkeras_sign_head,
 };
-
-static void forward(struct quantizer *q, const real *x, real *y,
-                    struct qview v, bool train)
-{
-    qkeras_forward(&map, q, x, y, v, train);
-}
-
-static void backward(struct quantizer *q, const real *x, const real *dy,
-                     real *dx, struct qview v)
-{
-    qkeras_backward(&map, q, x, dy, dx, v);
-}
-
-static void codes(const struct quantizer *q, const real *x, int32_t *code,
-                  struct qview v)
-{
-    qkeras_codes(&map, q, x, code, v);
-}
-
-static void surrogate(const struct quantizer *base,
-                      const struct quantizer *q, const real *x0,
-                      const real *x, real *y, struct qview v)
-{
-    (void)q;
-    qkeras_surrogate(&map, base, x0, x, y, v);
-}
-
-static void describe(const struct quantizer *q, real v, struct str *out)
-{
-    str_printf(out, "alpha = %.9g\n", (double)q->scale[0]);
-    qkeras_describe(&map, q, v, out);
-}
 
 const struct quantizer_kind quantizer_bernoulli = {
     .name = "bernoulli",
@@ -125,18 +75,19 @@ const struct quantizer_kind quantizer_bernoulli = {
     .min_bits = 1,
     .max_bits = 1,
     .param = settings,
-    .check = check,
-    .set_range = set_range,
-    .forward = forward,
-    .backward = backward,
-    .codes = codes,
-    .surrogate = surrogate,
-    .describe = describe,
+    .check = qkeras_sign_check,
+    .set_range = qkeras_sign_set_range,
+    .forward = qkeras_forward,
+    .backward = qkeras_backward,
+    .codes = qkeras_codes,
+    .surrogate = qkeras_surrogate,
+    .describe = qkeras_describe,
     .example = "bits conv1 w=bernoulli(alpha=1)",
     .defaults = qkeras_defaults,
-    .parse = parse,
-    .print = print,
+    .parse = qkeras_parse,
+    .print = qkeras_print,
     .scratch_bytes = qkeras_scratch,
     .span = span,
     .on_weights = qkeras_sign_on_weights,
+    .qkeras = &parts,
 };

@@ -28,14 +28,9 @@ static const struct qkeras_arg args[] = {
 
 static enum status parse(const char *text, struct qspec *s, struct err *e)
 {
-    TRY(qkeras_parse(args, text, s, e));
+    TRY(qkeras_parse(text, s, e));
     s->narrow |= spec_int(s, BITS_SCALING) >= SCALING_AUTO;
     return STATUS_OK;
-}
-
-static void print(const struct qspec *s, struct str *out)
-{
-    qkeras_print(args, s, out);
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
@@ -45,44 +40,19 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     qkeras_bits_values(r, x, xq, n);
 }
 
-static const struct qkeras_map map = {
-    .noise_row = BITS_NOISE,
-    .prepare = qkeras_bits_prepare,
-    .values = values,
-};
-
-static void forward(struct quantizer *q, const real *x, real *y,
-                    struct qview v, bool train)
-{
-    qkeras_forward(&map, q, x, y, v, train);
-}
-
-static void backward(struct quantizer *q, const real *x, const real *dy,
-                     real *dx, struct qview v)
-{
-    qkeras_backward(&map, q, x, dy, dx, v);
-}
-
-static void codes(const struct quantizer *q, const real *x, int32_t *code,
-                  struct qview v)
-{
-    qkeras_codes(&map, q, x, code, v);
-}
-
-static void surrogate(const struct quantizer *base,
-                      const struct quantizer *q, const real *x0,
-                      const real *x, real *y, struct qview v)
-{
-    (void)q;
-    qkeras_surrogate(&map, base, x0, x, y, v);
-}
-
-static void describe(const struct quantizer *q, real v, struct str *out)
+static void head(const struct quantizer *q, struct str *out)
 {
     str_printf(out, "step %.9g, codes %lld to %lld\n", (double)q->scale[0],
                (long long)q->lo_code, (long long)q->hi_code);
-    qkeras_describe(&map, q, v, out);
 }
+
+static const struct qkeras_parts parts = {
+    .args = args,
+    .noise_row = BITS_NOISE,
+    .prepare = qkeras_bits_prepare,
+    .values = values,
+    .head = head,
+};
 
 const struct quantizer_kind quantizer_quantized_bits = {
     .name = "quantized_bits",
@@ -94,16 +64,17 @@ const struct quantizer_kind quantizer_quantized_bits = {
     .param = settings,
     .check = qkeras_bits_check,
     .set_range = qkeras_bits_set_range,
-    .forward = forward,
-    .backward = backward,
-    .codes = codes,
-    .surrogate = surrogate,
-    .describe = describe,
+    .forward = qkeras_forward,
+    .backward = qkeras_backward,
+    .codes = qkeras_codes,
+    .surrogate = qkeras_surrogate,
+    .describe = qkeras_describe,
     .example = "bits conv1 w=quantized_bits(6,0,alpha=1)",
     .defaults = qkeras_defaults,
     .parse = parse,
-    .print = print,
+    .print = qkeras_print,
     .scratch_bytes = qkeras_scratch,
     .span = qkeras_bits_span,
     .on_weights = qkeras_bits_on_weights,
+    .qkeras = &parts,
 };

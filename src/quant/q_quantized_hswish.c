@@ -33,14 +33,9 @@ static const struct qkeras_arg args[] = {
 
 static enum status parse(const char *text, struct qspec *s, struct err *e)
 {
-    TRY(qkeras_parse(args, text, s, e));
+    TRY(qkeras_parse(text, s, e));
     s->narrow |= spec_int(s, BITS_SCALING) >= SCALING_AUTO;
     return STATUS_OK;
-}
-
-static void print(const struct qspec *s, struct str *out)
-{
-    qkeras_print(args, s, out);
 }
 
 QUANT_CLONES static void hswish(real shift, real bound, const real *x,
@@ -102,46 +97,21 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
     slope_run(spec_real(s, SET_SHIFT), spec_real(s, SET_BOUND), x, slope, n);
 }
 
-static const struct qkeras_map map = {
-    .noise_row = BITS_NOISE,
-    .prepare = prepare,
-    .values = values,
-    .slopes = slopes,
-};
-
-static void forward(struct quantizer *q, const real *x, real *y,
-                    struct qview v, bool train)
-{
-    qkeras_forward(&map, q, x, y, v, train);
-}
-
-static void backward(struct quantizer *q, const real *x, const real *dy,
-                     real *dx, struct qview v)
-{
-    qkeras_backward(&map, q, x, dy, dx, v);
-}
-
-static void codes(const struct quantizer *q, const real *x, int32_t *code,
-                  struct qview v)
-{
-    qkeras_codes(&map, q, x, code, v);
-}
-
-static void surrogate(const struct quantizer *base,
-                      const struct quantizer *q, const real *x0,
-                      const real *x, real *y, struct qview v)
-{
-    (void)q;
-    qkeras_surrogate(&map, base, x0, x, y, v);
-}
-
-static void describe(const struct quantizer *q, real v, struct str *out)
+static void head(const struct quantizer *q, struct str *out)
 {
     str_printf(out, "u = hard swish, step %.9g, codes %lld to %lld\n",
                (double)q->scale[0], (long long)q->lo_code,
                (long long)q->hi_code);
-    qkeras_describe(&map, q, v, out);
 }
+
+static const struct qkeras_parts parts = {
+    .args = args,
+    .noise_row = BITS_NOISE,
+    .prepare = prepare,
+    .values = values,
+    .slopes = slopes,
+    .head = head,
+};
 
 const struct quantizer_kind quantizer_quantized_hswish = {
     .name = "quantized_hswish",
@@ -153,15 +123,16 @@ const struct quantizer_kind quantizer_quantized_hswish = {
     .param = settings,
     .check = qkeras_bits_check,
     .set_range = qkeras_bits_set_range,
-    .forward = forward,
-    .backward = backward,
-    .codes = codes,
-    .surrogate = surrogate,
-    .describe = describe,
+    .forward = qkeras_forward,
+    .backward = qkeras_backward,
+    .codes = qkeras_codes,
+    .surrogate = qkeras_surrogate,
+    .describe = qkeras_describe,
     .example = "bits conv1 a=quantized_hswish(8,2)",
     .defaults = qkeras_defaults,
     .parse = parse,
-    .print = print,
+    .print = qkeras_print,
     .scratch_bytes = qkeras_scratch,
     .span = qkeras_bits_span,
+    .qkeras = &parts,
 };

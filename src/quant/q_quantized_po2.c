@@ -28,16 +28,6 @@ static const struct qkeras_arg args[] = {
     {0},
 };
 
-static enum status parse(const char *text, struct qspec *s, struct err *e)
-{
-    return qkeras_parse(args, text, s, e);
-}
-
-static void print(const struct qspec *s, struct str *out)
-{
-    qkeras_print(args, s, out);
-}
-
 static enum status check(const struct qspec *s, struct err *e)
 {
     if (!s->is_signed)
@@ -83,38 +73,19 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     sign_run(x, xq, u, n);
 }
 
-static const struct qkeras_map map = {
-    .noise_row = SET_NOISE,
-    .values = values,
-};
-
-static void forward(struct quantizer *q, const real *x, real *y,
-                    struct qview v, bool train)
-{
-    qkeras_forward(&map, q, x, y, v, train);
-}
-
-static void backward(struct quantizer *q, const real *x, const real *dy,
-                     real *dx, struct qview v)
-{
-    qkeras_backward(&map, q, x, dy, dx, v);
-}
-
-static void surrogate(const struct quantizer *base,
-                      const struct quantizer *q, const real *x0,
-                      const real *x, real *y, struct qview v)
-{
-    (void)q;
-    qkeras_surrogate(&map, base, x0, x, y, v);
-}
-
-static void describe(const struct quantizer *q, real v, struct str *out)
+static void head(const struct quantizer *q, struct str *out)
 {
     struct po2_range range = range_of(&q->spec);
 
     str_printf(out, "exponents %d to %d\n", range.lo, range.hi);
-    qkeras_describe(&map, q, v, out);
 }
+
+static const struct qkeras_parts parts = {
+    .args = args,
+    .noise_row = SET_NOISE,
+    .values = values,
+    .head = head,
+};
 
 const struct quantizer_kind quantizer_quantized_po2 = {
     .name = "quantized_po2",
@@ -126,12 +97,13 @@ const struct quantizer_kind quantizer_quantized_po2 = {
     .param = settings,
     .check = check,
     .set_range = set_range,
-    .forward = forward,
-    .backward = backward,
-    .surrogate = surrogate,
-    .describe = describe,
+    .forward = qkeras_forward,
+    .backward = qkeras_backward,
+    .surrogate = qkeras_surrogate,
+    .describe = qkeras_describe,
     .example = "bits conv1 w=quantized_po2(4)",
     .defaults = qkeras_defaults,
-    .parse = parse,
-    .print = print,
+    .parse = qkeras_parse,
+    .print = qkeras_print,
+    .qkeras = &parts,
 };

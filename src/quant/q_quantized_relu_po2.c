@@ -31,16 +31,6 @@ static const struct qkeras_arg args[] = {
     {0},
 };
 
-static enum status parse(const char *text, struct qspec *s, struct err *e)
-{
-    return qkeras_parse(args, text, s, e);
-}
-
-static void print(const struct qspec *s, struct str *out)
-{
-    qkeras_print(args, s, out);
-}
-
 static void defaults(struct qspec *s)
 {
     qkeras_defaults(s);
@@ -112,40 +102,21 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
     qkeras_relu_slopes(spec_real(s, SET_SLOPE), top_of(s), x, slope, n);
 }
 
-static const struct qkeras_map map = {
-    .noise_row = SET_NOISE,
-    .values = values,
-    .slopes = slopes,
-};
-
-static void forward(struct quantizer *q, const real *x, real *y,
-                    struct qview v, bool train)
-{
-    qkeras_forward(&map, q, x, y, v, train);
-}
-
-static void backward(struct quantizer *q, const real *x, const real *dy,
-                     real *dx, struct qview v)
-{
-    qkeras_backward(&map, q, x, dy, dx, v);
-}
-
-static void surrogate(const struct quantizer *base,
-                      const struct quantizer *q, const real *x0,
-                      const real *x, real *y, struct qview v)
-{
-    (void)q;
-    qkeras_surrogate(&map, base, x0, x, y, v);
-}
-
-static void describe(const struct quantizer *q, real v, struct str *out)
+static void head(const struct quantizer *q, struct str *out)
 {
     struct po2_range range = range_of(&q->spec);
 
     str_printf(out, "u = relu up to %.9g, exponents %d to %d\n",
                (double)top_of(&q->spec), range.lo, range.hi);
-    qkeras_describe(&map, q, v, out);
 }
+
+static const struct qkeras_parts parts = {
+    .args = args,
+    .noise_row = SET_NOISE,
+    .values = values,
+    .slopes = slopes,
+    .head = head,
+};
 
 const struct quantizer_kind quantizer_quantized_relu_po2 = {
     .name = "quantized_relu_po2",
@@ -157,12 +128,13 @@ const struct quantizer_kind quantizer_quantized_relu_po2 = {
     .param = settings,
     .check = check,
     .set_range = set_range,
-    .forward = forward,
-    .backward = backward,
-    .surrogate = surrogate,
-    .describe = describe,
+    .forward = qkeras_forward,
+    .backward = qkeras_backward,
+    .surrogate = qkeras_surrogate,
+    .describe = qkeras_describe,
     .example = "bits conv1 a=quantized_relu_po2(4)",
     .defaults = defaults,
-    .parse = parse,
-    .print = print,
+    .parse = qkeras_parse,
+    .print = qkeras_print,
+    .qkeras = &parts,
 };

@@ -23,16 +23,6 @@ static const struct qkeras_arg args[] = {
     {0},
 };
 
-static enum status parse(const char *text, struct qspec *s, struct err *e)
-{
-    return qkeras_parse(args, text, s, e);
-}
-
-static void print(const struct qspec *s, struct str *out)
-{
-    qkeras_print(args, s, out);
-}
-
 static void defaults(struct qspec *s)
 {
     qkeras_defaults(s);
@@ -141,46 +131,21 @@ static real smooth(const struct qkeras_run *r, real x0, real x)
     return t / 2;
 }
 
-static const struct qkeras_map map = {
-    .noise_row = -1,
-    .values = values,
-    .slopes = slopes,
-    .smooth = smooth,
-};
-
-static void forward(struct quantizer *q, const real *x, real *y,
-                    struct qview v, bool train)
-{
-    qkeras_forward(&map, q, x, y, v, train);
-}
-
-static void backward(struct quantizer *q, const real *x, const real *dy,
-                     real *dx, struct qview v)
-{
-    qkeras_backward(&map, q, x, dy, dx, v);
-}
-
-static void codes(const struct quantizer *q, const real *x, int32_t *code,
-                  struct qview v)
-{
-    qkeras_codes(&map, q, x, code, v);
-}
-
-static void surrogate(const struct quantizer *base,
-                      const struct quantizer *q, const real *x0,
-                      const real *x, real *y, struct qview v)
-{
-    (void)q;
-    qkeras_surrogate(&map, base, x0, x, y, v);
-}
-
-static void describe(const struct quantizer *q, real v, struct str *out)
+static void head(const struct quantizer *q, struct str *out)
 {
     str_printf(out, "m = 2^%d, step 1/m, codes %lld to %lld\n",
                q->spec.bits, (long long)q->lo_code,
                (long long)q->hi_code);
-    qkeras_describe(&map, q, v, out);
 }
+
+static const struct qkeras_parts parts = {
+    .args = args,
+    .noise_row = -1,
+    .values = values,
+    .slopes = slopes,
+    .smooth = smooth,
+    .head = head,
+};
 
 const struct quantizer_kind quantizer_quantized_sigmoid = {
     .name = "quantized_sigmoid",
@@ -192,14 +157,15 @@ const struct quantizer_kind quantizer_quantized_sigmoid = {
     .param = settings,
     .check = check,
     .set_range = set_range,
-    .forward = forward,
-    .backward = backward,
-    .codes = codes,
-    .surrogate = surrogate,
-    .describe = describe,
+    .forward = qkeras_forward,
+    .backward = qkeras_backward,
+    .codes = qkeras_codes,
+    .surrogate = qkeras_surrogate,
+    .describe = qkeras_describe,
     .example = "bits conv1 a=quantized_sigmoid(8)",
     .defaults = defaults,
-    .parse = parse,
-    .print = print,
+    .parse = qkeras_parse,
+    .print = qkeras_print,
     .span = span,
+    .qkeras = &parts,
 };

@@ -24,16 +24,6 @@ static const struct qkeras_arg args[] = {
     {0},
 };
 
-static enum status parse(const char *text, struct qspec *s, struct err *e)
-{
-    return qkeras_parse(args, text, s, e);
-}
-
-static void print(const struct qspec *s, struct str *out)
-{
-    qkeras_print(args, s, out);
-}
-
 static enum status check(const struct qspec *s, struct err *e)
 {
     if (!s->is_signed)
@@ -212,39 +202,20 @@ static real smooth(const struct qkeras_run *r, real x0, real x)
     return unit * curve(spec_real(s, SET_U), rp0 + (x - x0) / unit);
 }
 
-static const struct qkeras_map map = {
+static void head(const struct quantizer *q, struct str *out)
+{
+    str_printf(out, "u = %.9g, m = 2^%d\n", q->spec.param[SET_U],
+               q->spec.bits - 1);
+}
+
+static const struct qkeras_parts parts = {
+    .args = args,
     .noise_row = -1,
     .values = values,
     .slopes = slopes,
     .smooth = smooth,
+    .head = head,
 };
-
-static void forward(struct quantizer *q, const real *x, real *y,
-                    struct qview v, bool train)
-{
-    qkeras_forward(&map, q, x, y, v, train);
-}
-
-static void backward(struct quantizer *q, const real *x, const real *dy,
-                     real *dx, struct qview v)
-{
-    qkeras_backward(&map, q, x, dy, dx, v);
-}
-
-static void surrogate(const struct quantizer *base,
-                      const struct quantizer *q, const real *x0,
-                      const real *x, real *y, struct qview v)
-{
-    (void)q;
-    qkeras_surrogate(&map, base, x0, x, y, v);
-}
-
-static void describe(const struct quantizer *q, real v, struct str *out)
-{
-    str_printf(out, "u = %.9g, m = 2^%d\n", q->spec.param[SET_U],
-               q->spec.bits - 1);
-    qkeras_describe(&map, q, v, out);
-}
 
 const struct quantizer_kind quantizer_quantized_ulaw = {
     .name = "quantized_ulaw",
@@ -256,14 +227,15 @@ const struct quantizer_kind quantizer_quantized_ulaw = {
     .param = settings,
     .check = check,
     .set_range = set_range,
-    .forward = forward,
-    .backward = backward,
-    .surrogate = surrogate,
-    .describe = describe,
+    .forward = qkeras_forward,
+    .backward = qkeras_backward,
+    .surrogate = qkeras_surrogate,
+    .describe = qkeras_describe,
     .example = "bits conv1 a=quantized_ulaw(8)",
     .defaults = qkeras_defaults,
-    .parse = parse,
-    .print = print,
+    .parse = qkeras_parse,
+    .print = qkeras_print,
     .scratch_bytes = scratch_bytes,
     .span = span,
+    .qkeras = &parts,
 };

@@ -15,7 +15,7 @@
 
 /* The kind and its draws, as a call's own part. */
 struct qkeras_pass {
-    const struct qkeras_map *map;
+    const struct qkeras_parts *parts;
     const struct noise *noise;
 };
 
@@ -23,7 +23,7 @@ static struct qkeras_run run_of(const struct kcall *c, int64_t channel)
 {
     static const struct noise off = {.on = false};
     const struct qkeras_pass *p = c->own;
-    const struct qkeras_map *m = p->map;
+    const struct qkeras_parts *m = p->parts;
     struct quantizer *q = c->q;
 
     return (struct qkeras_run){
@@ -35,7 +35,7 @@ static struct qkeras_run run_of(const struct kcall *c, int64_t channel)
     };
 }
 
-static struct noise noise_of_pass(const struct qkeras_map *m,
+static struct noise noise_of_pass(const struct qkeras_parts *m,
                                   const struct quantizer *q, bool train)
 {
     bool draws = m->always_random ||
@@ -61,12 +61,12 @@ QUANT_CLONES static void mix(real f, bool ste, const real *xq, const real *u,
     }
 }
 
-static real noise_of(const struct qkeras_map *m, const struct qspec *s)
+static real noise_of(const struct qkeras_parts *m, const struct qspec *s)
 {
     return m->noise_row < 0 ? 1 : spec_real(s, m->noise_row);
 }
 
-static bool ste_of(const struct qkeras_map *m, const struct qspec *s)
+static bool ste_of(const struct qkeras_parts *m, const struct qspec *s)
 {
     return m->noise_row < 0 || spec_int(s, m->noise_row + 1);
 }
@@ -75,7 +75,7 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
     const struct qkeras_pass *p = c->own;
-    const struct qkeras_map *m = p->map;
+    const struct qkeras_parts *m = p->parts;
     const struct qspec *s = &c->q->spec;
     struct qkeras_run r = run_of(c, channel);
 
@@ -89,9 +89,10 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     }
 }
 
-void qkeras_forward(const struct qkeras_map *m, struct quantizer *q,
-                    const real *x, real *y, struct qview v, bool train)
+void qkeras_forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train)
 {
+    const struct qkeras_parts *m = q->spec.kind->qkeras;
     struct noise z = noise_of_pass(m, q, train);
     struct qkeras_pass p = {m, &z};
     struct kcall c = kcall_forward(q, x, y, v, train);
@@ -114,7 +115,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
     const struct qkeras_pass *p = c->own;
-    const struct qkeras_map *m = p->map;
+    const struct qkeras_parts *m = p->parts;
     const struct qspec *s = &c->q->spec;
     struct qkeras_run r = run_of(c, channel);
     real f = ste_of(m, s) ? 1 : 1 - noise_of(m, s);
@@ -131,9 +132,10 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     }
 }
 
-void qkeras_backward(const struct qkeras_map *m, struct quantizer *q,
-                     const real *x, const real *dy, real *dx, struct qview v)
+void qkeras_backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v)
 {
+    const struct qkeras_parts *m = q->spec.kind->qkeras;
     struct qkeras_pass p = {m, NULL};
     struct kcall c = kcall_backward(q, x, dy, dx, v);
 
@@ -144,10 +146,12 @@ void qkeras_backward(const struct qkeras_map *m, struct quantizer *q,
         view_each(v, backward_piece, &c);
 }
 
-void qkeras_surrogate(const struct qkeras_map *m,
-                      const struct quantizer *base, const real *x0,
+void qkeras_surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
                       const real *x, real *y, struct qview v)
 {
+    (void)q;
+    const struct qkeras_parts *m = base->spec.kind->qkeras;
     struct quantizer copy = *base;
     struct qkeras_pass p = {m, NULL};
     struct kcall c = kcall_forward(&copy, x, y, v, false);
@@ -170,7 +174,7 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
     const struct qkeras_pass *p = c->own;
-    const struct qkeras_map *m = p->map;
+    const struct qkeras_parts *m = p->parts;
     struct qkeras_run r = run_of(c, channel);
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
@@ -184,9 +188,10 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     }
 }
 
-void qkeras_codes(const struct qkeras_map *m, const struct quantizer *q,
-                  const real *x, int32_t *code, struct qview v)
+void qkeras_codes(const struct quantizer *q, const real *x, int32_t *code,
+                  struct qview v)
 {
+    const struct qkeras_parts *m = q->spec.kind->qkeras;
     /* Scales found from x land in the arrays that both copies share. */
     struct quantizer found = *q;
     struct qkeras_pass p = {m, NULL};
@@ -199,9 +204,9 @@ void qkeras_codes(const struct qkeras_map *m, const struct quantizer *q,
     view_each(v, codes_piece, &c);
 }
 
-void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
-                     real v, struct str *out)
+void qkeras_describe(const struct quantizer *q, real v, struct str *out)
 {
+    const struct qkeras_parts *m = q->spec.kind->qkeras;
     struct quantizer copy = *q;
     struct kcall c = kcall_forward(&copy, &v, NULL, (struct qview){1, 1, 1},
                                    false);
@@ -217,6 +222,7 @@ void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
         m->slopes(&r, &v, &slope, 1);
     if (!ste_of(m, &q->spec))
         slope *= 1 - noise_of(m, &q->spec);
+    m->head(q, out);
     str_printf(out, "u = %.9g, quantized %.9g\n", (double)u, (double)xq);
     str_printf(out, "y = u + %.9g * (quantized - u) = %.9g\n",
                (double)noise_of(m, &q->spec), (double)y);

@@ -37,8 +37,11 @@ struct qkeras_run {
     int64_t at;               /* index of the first element */
 };
 
+struct qkeras_arg;
+
 /* A quantizer by its parts; rows are -1 where it has none. */
-struct qkeras_map {
+struct qkeras_parts {
+    const struct qkeras_arg *args;      /* of the constructor, in order */
     int noise_row;            /* qnoise_factor, followed by use_ste */
     bool random;              /* draws in training whatever the rounding */
     bool always_random;       /* draws in evaluation too */
@@ -54,21 +57,23 @@ struct qkeras_map {
     /* The function that slopes is the slope of, its branches as at x0, one
      * element; NULL: u itself. */
     real (*smooth)(const struct qkeras_run *r, real x0, real x);
+    /* The first lines of describe: the constants. */
+    void (*head)(const struct quantizer *q, struct str *out);
 };
-void qkeras_forward(const struct qkeras_map *m, struct quantizer *q,
-                    const real *x, real *y, struct qview v, bool train);
-void qkeras_backward(const struct qkeras_map *m, struct quantizer *q,
-                     const real *x, const real *dy, real *dx,
-                     struct qview v);
-void qkeras_surrogate(const struct qkeras_map *m,
-                      const struct quantizer *base, const real *x0,
+
+/* Members of struct quantizer_kind, made of the kind's parts. */
+void qkeras_forward(struct quantizer *q, const real *x, real *y,
+                    struct qview v, bool train);
+void qkeras_backward(struct quantizer *q, const real *x, const real *dy,
+                     real *dx, struct qview v);
+void qkeras_surrogate(const struct quantizer *base,
+                      const struct quantizer *q, const real *x0,
                       const real *x, real *y, struct qview v);
 /* xq / step, for kinds whose values lie on an even grid. */
-void qkeras_codes(const struct qkeras_map *m, const struct quantizer *q,
-                  const real *x, int32_t *code, struct qview v);
+void qkeras_codes(const struct quantizer *q, const real *x, int32_t *code,
+                  struct qview v);
 /* "y = ..." and the gradient for one value. */
-void qkeras_describe(const struct qkeras_map *m, const struct quantizer *q,
-                     real v, struct str *out);
+void qkeras_describe(const struct quantizer *q, real v, struct str *out);
 
 /* Rounds to multiples of `precision`: half to even in evaluation, at random
  * in training with use_stochastic_rounding (QKeras: precision 1, 1/2, 1/3,
@@ -133,9 +138,7 @@ void qkeras_on_weights(struct qspec *s, int scaling_row);
 /* "6,0,alpha='auto'": a strict grammar, nothing is evaluated: values are
  * numbers, True, False, None and quoted words; keywords follow positions.
  * Arguments that are not given get the constructor's defaults. */
-enum status qkeras_parse(const struct qkeras_arg *args, const char *text,
-                         struct qspec *s, struct err *e);
-void qkeras_print(const struct qkeras_arg *args, const struct qspec *s,
-                  struct str *out);
+enum status qkeras_parse(const char *text, struct qspec *s, struct err *e);
+void qkeras_print(const struct qspec *s, struct str *out);
 
 #endif

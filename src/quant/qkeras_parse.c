@@ -469,9 +469,9 @@ static void reset(struct qspec *s)
         s->param[i] = rows[i].def;
 }
 
-enum status qkeras_parse(const struct qkeras_arg *args, const char *text,
-                         struct qspec *s, struct err *e)
+enum status qkeras_parse(const char *text, struct qspec *s, struct err *e)
 {
+    const struct qkeras_arg *args = s->kind->qkeras->args;
     struct given list[ARGS_MAX];
     int n;
 
@@ -482,9 +482,9 @@ enum status qkeras_parse(const struct qkeras_arg *args, const char *text,
     return STATUS_OK;
 }
 
-void qkeras_print(const struct qkeras_arg *args, const struct qspec *s,
-                  struct str *out)
+void qkeras_print(const struct qspec *s, struct str *out)
 {
+    const struct qkeras_arg *args = s->kind->qkeras->args;
     struct qspec base = *s;
     struct str list = {0};
 

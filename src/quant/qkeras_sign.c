@@ -44,6 +44,11 @@ void qkeras_sign_on_weights(struct qspec *s)
     qkeras_on_weights(s, SIGN_SCALING);
 }
 
+void qkeras_sign_head(const struct quantizer *q, struct str *out)
+{
+    str_printf(out, "alpha = %.9g\n", (double)q->scale[0]);
+}
+
 void qkeras_sign_base(const struct qspec *s, const real *x, real *u,
                       int64_t n)
 {

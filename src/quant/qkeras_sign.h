@@ -17,6 +17,7 @@ enum {
 enum status qkeras_sign_check(const struct qspec *s, struct err *e);
 void qkeras_sign_set_range(struct quantizer *q);
 void qkeras_sign_on_weights(struct qspec *s);
+void qkeras_sign_head(const struct quantizer *q, struct str *out);
 /* u and its slope: tanh(x) with alpha None, else x. */
 void qkeras_sign_base(const struct qspec *s, const real *x, real *u,
                       int64_t n);

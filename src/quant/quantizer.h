@@ -53,6 +53,8 @@ enum quantizer_flags {
                                * from x in every forward */
 };
 
+struct qkeras_parts;
+
 struct quantizer_kind {
     const char *name, *help, *source;   /* source: paper or package */
     unsigned flags;
@@ -100,6 +102,7 @@ struct quantizer_kind {
     void (*on_weights)(struct qspec *s);
     /* Optional. Bytes of q->scratch; not saved, not part of the state. */
     size_t (*scratch_bytes)(const struct qspec *s, int64_t channels);
+    const struct qkeras_parts *qkeras;  /* of QKeras's kinds; else NULL */
 };
 
 #define QUANTIZER(name) extern const struct quantizer_kind quantizer_##name;
