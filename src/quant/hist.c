@@ -4,24 +4,49 @@
 
 #include <math.h>
 
+struct hist {
+    int bins;
+    double growth;
+};
+
+static struct hist hist_of(const struct qspec *s)
+{
+    const struct observer_kind *k = s->observer;
+
+    return (struct hist){
+        .bins = (int)s->observer_param[k->bins_row],
+        .growth = k->growth_row ? s->observer_param[k->growth_row] : 0,
+    };
+}
+
+/* Reals a channel needs: the block, and one of the same size to work in. */
+static int64_t hist_reals(const struct hist *h)
+{
+    return HIST_HEAD + 2 * (int64_t)h->bins;
+}
+
 static real *hist_block(const struct observer *o, const struct hist *h,
                         int64_t channel)
 {
     return o->state + channel * hist_reals(h);
 }
 
-int64_t hist_reals(const struct hist *h)
+int64_t hist_state_reals(const struct qspec *s)
 {
-    return HIST_HEAD + 2 * (int64_t)h->bins;
+    struct hist h = hist_of(s);
+
+    return hist_reals(&h);
 }
 
-void hist_init(struct observer *o, const struct hist *h)
+void hist_init(struct observer *o, const struct qspec *s)
 {
-    for (int64_t i = 0; i < hist_reals(h) * o->channels; i++)
+    struct hist h = hist_of(s);
+
+    for (int64_t i = 0; i < hist_reals(&h) * o->channels; i++)
         o->state[i] = 0;
     for (int64_t c = 0; c < o->channels; c++) {
-        hist_block(o, h, c)[HIST_LO] = (real)INFINITY;
-        hist_block(o, h, c)[HIST_HI] = (real)-INFINITY;
+        hist_block(o, &h, c)[HIST_LO] = (real)INFINITY;
+        hist_block(o, &h, c)[HIST_HI] = (real)-INFINITY;
     }
 }
 
@@ -165,11 +190,13 @@ static void next_batch(const struct hist *h, real *block,
 }
 
 /* The scan's ends go through the work area of each block. */
-enum status hist_update(struct observer *o, const struct hist *h,
+enum status hist_update(struct observer *o, const struct qspec *s,
                         const real *x, struct qview v, struct err *e)
 {
+    struct hist h = hist_of(s);
+
     for (int64_t c = 0; c < v.channels; c++) {
-        real *work = hist_block(o, h, c) + HIST_HEAD + h->bins;
+        real *work = hist_block(o, &h, c) + HIST_HEAD + h.bins;
         real lo = (real)INFINITY, hi = (real)-INFINITY;
 
         for (int64_t i = 0; i < v.outer; i++) {
@@ -187,46 +214,47 @@ enum status hist_update(struct observer *o, const struct hist *h,
 #pragma omp parallel for schedule(static) \
     if (view_count(v) >= QUANT_PARALLEL)
     for (int64_t c = 0; c < v.channels; c++) {
-        real *block = hist_block(o, h, c);
-        real *work = block + HIST_HEAD + h->bins;
+        real *block = hist_block(o, &h, c);
+        real *work = block + HIST_HEAD + h.bins;
         struct span seen = {work[0], work[1]};
         struct rows rows = {x, v, c};
 
         if (block[HIST_LO] > block[HIST_HI])
-            first_batch(h, block, &rows, seen);
+            first_batch(&h, block, &rows, seen);
         else
-            next_batch(h, block, &rows, seen);
+            next_batch(&h, block, &rows, seen);
     }
     return STATUS_OK;
 }
 
-bool hist_channel(const struct observer *o, const struct hist *h,
+bool hist_channel(const struct observer *o, const struct qspec *s,
                   int64_t channel, struct hist_view *out)
 {
-    const real *block = hist_block(o, h, channel);
-    struct span s = widened(block[HIST_LO], block[HIST_HI]);
+    struct hist h = hist_of(s);
+    const real *block = hist_block(o, &h, channel);
+    struct span edge = widened(block[HIST_LO], block[HIST_HI]);
 
     if (block[HIST_LO] > block[HIST_HI])
         return false;
     *out = (struct hist_view){
         .seen_lo = block[HIST_LO],
         .seen_hi = block[HIST_HI],
-        .lo = s.lo,
-        .hi = s.hi,
-        .width = (s.hi - s.lo) / (real)h->bins,
+        .lo = edge.lo,
+        .hi = edge.hi,
+        .width = (edge.hi - edge.lo) / (real)h.bins,
         .count = block + HIST_HEAD,
-        .bins = h->bins,
-        .total = block_sum(block + HIST_HEAD, h->bins),
+        .bins = h.bins,
+        .total = block_sum(block + HIST_HEAD, h.bins),
     };
     return true;
 }
 
-void hist_describe(const struct observer *o, const struct hist *h,
+void hist_describe(const struct observer *o, const struct qspec *s,
                    struct str *out)
 {
     struct hist_view v;
 
-    if (!hist_channel(o, h, 0, &v)) {
+    if (!hist_channel(o, s, 0, &v)) {
         str_printf(out, "%s: nothing seen\n", o->kind->name);
         return;
     }

@@ -10,18 +10,15 @@
 
 enum { HIST_LO, HIST_HI, HIST_LIMIT_LO, HIST_LIMIT_HI, HIST_HEAD };
 
-struct hist {
-    int bins;
-    double growth;            /* each end may move by half of this many first
-                                 ranges; 0: no limit */
-};
-
-/* Reals a channel needs: the block, and one of the same size to work in. */
-int64_t hist_reals(const struct hist *h);
-void hist_init(struct observer *o, const struct hist *h);
-/* NaN and infinity: STATUS_NUMERIC, nothing changed. */
-enum status hist_update(struct observer *o, const struct hist *h,
+/* Members of struct observer_kind, for kinds that name the row of their
+ * bins, and of their growth: each end may move by half of that many first
+ * ranges; 0: no limit. NaN and infinity: STATUS_NUMERIC, nothing changed. */
+int64_t hist_state_reals(const struct qspec *s);
+void hist_init(struct observer *o, const struct qspec *s);
+enum status hist_update(struct observer *o, const struct qspec *s,
                         const real *x, struct qview v, struct err *e);
+void hist_describe(const struct observer *o, const struct qspec *s,
+                   struct str *out);
 
 /* One channel's range and counts; false: nothing seen. Edges are
  * lo + k * (hi - lo) / bins, a range without width being widened by 0.5. */
@@ -32,10 +29,8 @@ struct hist_view {
     int bins;
     double total;
 };
-bool hist_channel(const struct observer *o, const struct hist *h,
+bool hist_channel(const struct observer *o, const struct qspec *s,
                   int64_t channel, struct hist_view *out);
-void hist_describe(const struct observer *o, const struct hist *h,
-                   struct str *out);
 
 /* torch.histc: counts of x between lo and hi added into count; what lies
  * outside is left out. */

@@ -18,33 +18,6 @@ static const struct qrow rows[] = {
     {0},
 };
 
-static struct hist settings(const struct qspec *s)
-{
-    return (struct hist){.bins = (int)s->observer_param[ENTROPY_BINS]};
-}
-
-static int64_t state_reals(const struct qspec *s)
-{
-    struct hist h = settings(s);
-
-    return hist_reals(&h);
-}
-
-static void init(struct observer *o, const struct qspec *s)
-{
-    struct hist h = settings(s);
-
-    hist_init(o, &h);
-}
-
-static enum status update(struct observer *o, const struct qspec *s,
-                          const real *x, struct qview v, struct err *e)
-{
-    struct hist h = settings(s);
-
-    return hist_update(o, &h, x, v, e);
-}
-
 /* Running sums over the bins of |x|: counts, count * log(count), bins that
  * are not empty; entry k: of the first k bins. */
 struct sums {
@@ -154,29 +127,21 @@ static void channel_range(const struct qspec *spec,
 static bool range(const struct observer *o, const struct qspec *s, real *lo,
                   real *hi)
 {
-    struct hist h = settings(s);
-    size_t n = (size_t)h.bins + 1;
+    int bins = (int)s->observer_param[ENTROPY_BINS];
+    size_t n = (size_t)bins + 1;
     double *memory = mem_alloc(3 * n, sizeof *memory);
-    struct sums sums = {memory, memory + n, memory + 2 * n, h.bins, 0};
+    struct sums sums = {memory, memory + n, memory + 2 * n, bins, 0};
     bool seen = memory != NULL;
 
     for (int64_t c = 0; c < o->channels && seen; c++) {
         struct hist_view v;
 
-        seen = hist_channel(o, &h, c, &v);
+        seen = hist_channel(o, s, c, &v);
         if (seen)
             channel_range(s, &v, &sums, &lo[c], &hi[c]);
     }
     mem_free(memory);
     return seen;
-}
-
-static void describe(const struct observer *o, const struct qspec *s,
-                     struct str *out)
-{
-    struct hist h = settings(s);
-
-    hist_describe(o, &h, out);
 }
 
 const struct observer_kind observer_entropy = {
@@ -185,9 +150,10 @@ const struct observer_kind observer_entropy = {
     .source = "TensorRT entropy calibration (Migacz 2017)",
     .flags = OBS_HISTOGRAM,
     .param = rows,
-    .state_reals = state_reals,
-    .init = init,
-    .update = update,
+    .bins_row = ENTROPY_BINS,
+    .state_reals = hist_state_reals,
+    .init = hist_init,
+    .update = hist_update,
     .range = range,
-    .describe = describe,
+    .describe = hist_describe,
 };

@@ -19,33 +19,6 @@ static const struct qrow rows[] = {
     {0},
 };
 
-static struct hist settings(const struct qspec *s)
-{
-    return (struct hist){.bins = (int)s->observer_param[MSE_BINS]};
-}
-
-static int64_t state_reals(const struct qspec *s)
-{
-    struct hist h = settings(s);
-
-    return hist_reals(&h);
-}
-
-static void init(struct observer *o, const struct qspec *s)
-{
-    struct hist h = settings(s);
-
-    hist_init(o, &h);
-}
-
-static enum status update(struct observer *o, const struct qspec *s,
-                          const real *x, struct qview v, struct err *e)
-{
-    struct hist h = settings(s);
-
-    return hist_update(o, &h, x, v, e);
-}
-
 /* count * error^2 at the middles of n bins from `first`. */
 QUANT_CLONES static void square_errors(const struct hist_view *v, int first,
                                        const struct grid *g, real *out,
@@ -168,7 +141,6 @@ static void search_range(struct search *s)
 static bool range(const struct observer *o, const struct qspec *s, real *lo,
                   real *hi)
 {
-    struct hist h = settings(s);
     bool seen = true;
 
 #pragma omp parallel for schedule(static) reduction(&& : seen) \
@@ -178,7 +150,7 @@ static bool range(const struct observer *o, const struct qspec *s, real *lo,
         struct search best = {.spec = s, .hist = &v, .low = 1, .high = 1,
                               .error = INFINITY};
 
-        if (!hist_channel(o, &h, c, &v)) {
+        if (!hist_channel(o, s, c, &v)) {
             seen = false;
             continue;
         }
@@ -189,23 +161,16 @@ static bool range(const struct observer *o, const struct qspec *s, real *lo,
     return seen;
 }
 
-static void describe(const struct observer *o, const struct qspec *s,
-                     struct str *out)
-{
-    struct hist h = settings(s);
-
-    hist_describe(o, &h, out);
-}
-
 const struct observer_kind observer_mse = {
     .name = "mse",
     .help = "range with the smallest error of the quantized values",
     .source = "Banner et al. 2018; Brevitas MSE, ModelOpt mse",
     .flags = OBS_HISTOGRAM,
     .param = rows,
-    .state_reals = state_reals,
-    .init = init,
-    .update = update,
+    .bins_row = MSE_BINS,
+    .state_reals = hist_state_reals,
+    .init = hist_init,
+    .update = hist_update,
     .range = range,
-    .describe = describe,
+    .describe = hist_describe,
 };

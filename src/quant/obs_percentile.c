@@ -10,33 +10,6 @@ static const struct qrow rows[] = {
     {0},
 };
 
-static struct hist settings(const struct qspec *s)
-{
-    return (struct hist){.bins = (int)s->observer_param[PERCENTILE_BINS]};
-}
-
-static int64_t state_reals(const struct qspec *s)
-{
-    struct hist h = settings(s);
-
-    return hist_reals(&h);
-}
-
-static void init(struct observer *o, const struct qspec *s)
-{
-    struct hist h = settings(s);
-
-    hist_init(o, &h);
-}
-
-static enum status update(struct observer *o, const struct qspec *s,
-                          const real *x, struct qview v, struct err *e)
-{
-    struct hist h = settings(s);
-
-    return hist_update(o, &h, x, v, e);
-}
-
 /* Left edge of the first bin whose running count reaches `share`. Counts are
  * summed in `real`, one after the other, as AIMET does. */
 static real edge_at(const struct hist_view *v, real share)
@@ -64,14 +37,13 @@ static real running_total(const struct hist_view *v)
 static bool range(const struct observer *o, const struct qspec *s, real *lo,
                   real *hi)
 {
-    struct hist h = settings(s);
     double p = s->observer_param[PERCENTILE_P];
     struct hist_view v;
 
     for (int64_t c = 0; c < o->channels; c++) {
         real total;
 
-        if (!hist_channel(o, &h, c, &v))
+        if (!hist_channel(o, s, c, &v))
             return false;
         total = running_total(&v);
         if (p == 100) {
@@ -85,23 +57,16 @@ static bool range(const struct observer *o, const struct qspec *s, real *lo,
     return true;
 }
 
-static void describe(const struct observer *o, const struct qspec *s,
-                     struct str *out)
-{
-    struct hist h = settings(s);
-
-    hist_describe(o, &h, out);
-}
-
 const struct observer_kind observer_percentile = {
     .name = "percentile",
     .help = "clips all but p percent of the values at either end",
     .source = "AIMET PercentileEncodingAnalyzer",
     .flags = OBS_HISTOGRAM,
     .param = rows,
-    .state_reals = state_reals,
-    .init = init,
-    .update = update,
+    .bins_row = PERCENTILE_BINS,
+    .state_reals = hist_state_reals,
+    .init = hist_init,
+    .update = hist_update,
     .range = range,
-    .describe = describe,
+    .describe = hist_describe,
 };

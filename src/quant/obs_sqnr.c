@@ -21,34 +21,6 @@ static const struct qrow rows[] = {
     {0},
 };
 
-static struct hist settings(const struct qspec *s)
-{
-    return (struct hist){.bins = (int)s->observer_param[SQNR_BINS],
-                         .growth = s->observer_param[SQNR_GROWTH]};
-}
-
-static int64_t state_reals(const struct qspec *s)
-{
-    struct hist h = settings(s);
-
-    return hist_reals(&h);
-}
-
-static void init(struct observer *o, const struct qspec *s)
-{
-    struct hist h = settings(s);
-
-    hist_init(o, &h);
-}
-
-static enum status update(struct observer *o, const struct qspec *s,
-                          const real *x, struct qview v, struct err *e)
-{
-    struct hist h = settings(s);
-
-    return hist_update(o, &h, x, v, e);
-}
-
 struct search {
     const struct hist_view *hist;
     real steps;               /* codes - 1 */
@@ -169,7 +141,6 @@ static void search_channel(const struct qspec *spec,
 static bool range(const struct observer *o, const struct qspec *s, real *lo,
                   real *hi)
 {
-    struct hist h = settings(s);
     bool seen = true;
 
 #pragma omp parallel for schedule(static) reduction(&& : seen) \
@@ -178,7 +149,7 @@ static bool range(const struct observer *o, const struct qspec *s, real *lo,
         struct hist_view v;
         struct search best;
 
-        if (!hist_channel(o, &h, c, &v)) {
+        if (!hist_channel(o, s, c, &v)) {
             seen = false;
             continue;
         }
@@ -189,23 +160,17 @@ static bool range(const struct observer *o, const struct qspec *s, real *lo,
     return seen;
 }
 
-static void describe(const struct observer *o, const struct qspec *s,
-                     struct str *out)
-{
-    struct hist h = settings(s);
-
-    hist_describe(o, &h, out);
-}
-
 const struct observer_kind observer_sqnr = {
     .name = "sqnr",
     .help = "range with the best signal to quantization noise ratio",
     .source = "AIMET SqnrEncodingAnalyzer, tf_enhanced",
     .flags = OBS_HISTOGRAM,
     .param = rows,
-    .state_reals = state_reals,
-    .init = init,
-    .update = update,
+    .bins_row = SQNR_BINS,
+    .growth_row = SQNR_GROWTH,
+    .state_reals = hist_state_reals,
+    .init = hist_init,
+    .update = hist_update,
     .range = range,
-    .describe = describe,
+    .describe = hist_describe,
 };

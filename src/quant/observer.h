@@ -23,6 +23,7 @@ struct observer_kind {
     const char *name, *help, *source;
     unsigned flags;
     const struct qrow *param; /* NULL name ends; values in observer_param */
+    int bins_row, growth_row; /* OBS_HISTOGRAM; growth_row 0: no such row */
     int64_t (*state_reals)(const struct qspec *s);      /* per channel */
     void (*init)(struct observer *o, const struct qspec *s);
     /* One batch. STATUS_NUMERIC when x holds NaN or infinity. */

@@ -190,27 +190,24 @@ static void observer_spec(const struct golden_case *c,
 static void check_histogram(struct golden_case *c, const struct quantizer *q,
                             const struct analyzer *a, long long batch)
 {
-    double growth = golden_real(c, "growth_limit", a->growth);
-    struct hist h = {.bins = (int)golden_int(c, "num_bins",
-                                             (long long)a->bins),
-                     .growth = isinf(growth) ? 0 : growth};
+    int bins = (int)golden_int(c, "num_bins", (long long)a->bins);
     size_t n = (size_t)q->channels;
     real *lo = golden_alloc(c, n, sizeof *lo);
     real *hi = golden_alloc(c, n, sizeof *hi);
-    real *count = golden_alloc(c, n * (size_t)h.bins, sizeof *count);
+    real *count = golden_alloc(c, n * (size_t)bins, sizeof *count);
 
     for (int64_t i = 0; i < q->channels; i++) {
         struct hist_view v;
 
-        if (!hist_channel(q->observer, &h, i, &v)) {
+        if (!hist_channel(q->observer, &q->spec, i, &v)) {
             golden_fail(c, "channel %lld has no histogram", (long long)i);
             return;
         }
         lo[i] = v.seen_lo;
         hi[i] = v.seen_hi;
-        memcpy(count + i * h.bins, v.count, (size_t)h.bins * sizeof *count);
+        memcpy(count + i * bins, v.count, (size_t)bins * sizeof *count);
     }
-    golden_equal_at(c, "hist", batch, count, q->channels * h.bins);
+    golden_equal_at(c, "hist", batch, count, q->channels * bins);
     golden_equal_at(c, "hist_min", batch, lo, q->channels);
     golden_equal_at(c, "hist_max", batch, hi, q->channels);
 }
