@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "nn/op_broadcast.h"
 
-struct broadcast broadcast_of(const struct op_call *c)
+static struct broadcast broadcast_of(const struct op_call *c)
 {
     const struct shape *y = c->out_shape;
     int last = y->rank - 1;
@@ -34,4 +34,23 @@ int64_t broadcast_offset(const struct broadcast *b, int k, int64_t n,
         row /= b->dim[i];
     }
     return at;
+}
+
+void broadcast_forward(const struct op_call *c, broadcast_fn fn)
+{
+    struct broadcast b = broadcast_of(c);
+    int64_t rows = b.n * b.rows;
+#pragma omp parallel for schedule(static) if (rows * b.row > OP_PARALLEL_MIN)
+    for (int64_t r = 0; r < rows; r++)
+        fn(c, &b, r / b.rows, r % b.rows);
+}
+
+void broadcast_backward(const struct op_call *c, broadcast_fn fn)
+{
+    struct broadcast b = broadcast_of(c);
+    int64_t work = b.n * b.rows * b.row;
+#pragma omp parallel for schedule(static) if (work > OP_PARALLEL_MIN)
+    for (int64_t n = 0; n < b.n; n++)
+        for (int64_t row = 0; row < b.rows; row++)
+            fn(c, &b, n, row);
 }

@@ -18,7 +18,14 @@ struct broadcast {
     int64_t stride[2][SHAPE_MAX];    /* 0: repeated */
 };
 
-struct broadcast broadcast_of(const struct op_call *c);
+/* Calls fn on every row of every sample. Forward: rows at the same time;
+ * backward: a sample to a thread, so that repeated inputs are summed within
+ * their sample. */
+typedef void (*broadcast_fn)(const struct op_call *c,
+                             const struct broadcast *b, int64_t n,
+                             int64_t row);
+void broadcast_forward(const struct op_call *c, broadcast_fn fn);
+void broadcast_backward(const struct op_call *c, broadcast_fn fn);
 
 /* Offset of input k (0 or 1) at the start of row `row` of sample `n`. */
 int64_t broadcast_offset(const struct broadcast *b, int k, int64_t n,

@@ -15,11 +15,7 @@ static void forward_row(const struct op_call *c, const struct broadcast *b,
 static enum status forward(const struct op_call *c, struct err *e)
 {
     (void)e;
-    struct broadcast b = broadcast_of(c);
-    int64_t rows = b.n * b.rows;
-#pragma omp parallel for schedule(static) if (rows * b.row > OP_PARALLEL_MIN)
-    for (int64_t r = 0; r < rows; r++)
-        forward_row(c, &b, r / b.rows, r % b.rows);
+    broadcast_forward(c, forward_row);
     return STATUS_OK;
 }
 
@@ -38,16 +34,10 @@ static void backward_row(const struct op_call *c, const struct broadcast *b,
             c->in[0][at[0] + i * b->in_row[0]];
 }
 
-/* A sample to a thread: repeated inputs are summed within their sample. */
 static enum status backward(const struct op_call *c, struct err *e)
 {
     (void)e;
-    struct broadcast b = broadcast_of(c);
-    int64_t work = b.n * b.rows * b.row;
-#pragma omp parallel for schedule(static) if (work > OP_PARALLEL_MIN)
-    for (int64_t n = 0; n < b.n; n++)
-        for (int64_t row = 0; row < b.rows; row++)
-            backward_row(c, &b, n, row);
+    broadcast_backward(c, backward_row);
     return STATUS_OK;
 }
 

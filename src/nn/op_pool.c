@@ -132,3 +132,35 @@ enum status pool_infer(const struct node *n, const struct shape *const in[],
                             : shape_4(g.n, g.c, g.oh, g.ow);
     return STATUS_OK;
 }
+
+static void each_in_plane(const struct op_call *c, const struct pool_geom *g,
+                          int64_t plane, pool_fn fn)
+{
+    int64_t in = plane * g->h * g->w, out = plane * g->oh * g->ow;
+    struct pool_at at = {
+        .g = g,
+        .x = c->in[0] + in,
+        .y = c->out ? c->out + out : NULL,
+        .dy = c->dout ? c->dout + out : NULL,
+        .dx = c->din[0] ? c->din[0] + in : NULL,
+    };
+    for (int64_t i = 0; i < g->oh; i++) {
+        at.row = pool_window_row(g, i);
+        for (int64_t j = 0; j < g->ow; j++) {
+            at.col = pool_window_col(g, j);
+            fn(&at);
+            at.y = at.y ? at.y + 1 : NULL;
+            at.dy = at.dy ? at.dy + 1 : NULL;
+        }
+    }
+}
+
+void pool_each(const struct op_call *c, pool_fn fn)
+{
+    struct pool_geom g = pool_geom_of(c->node, c->in_shape[0]);
+    int64_t planes = g.n * g.c;
+    int64_t work = planes * g.oh * g.ow * g.kh * g.kw;
+#pragma omp parallel for schedule(static) if (work > OP_PARALLEL_MIN)
+    for (int64_t p = 0; p < planes; p++)
+        each_in_plane(c, &g, p, fn);
+}

@@ -29,6 +29,40 @@ struct pool_window {
 struct pool_window pool_window_row(const struct pool_geom *g, int64_t i);
 struct pool_window pool_window_col(const struct pool_geom *g, int64_t j);
 
+/* One window of one plane: x, dx the plane (H,W), y, dy its number. */
+struct pool_at {
+    const struct pool_geom *g;
+    struct pool_window row, col;
+    const real *x, *dy;
+    real *y, *dx;
+};
+typedef void (*pool_fn)(const struct pool_at *at);
+/* Calls fn on every window; planes at the same time. */
+void pool_each(const struct op_call *c, pool_fn fn);
+
+/* Attributes that both operators have. */
+#define POOL_ATTR_ROWS                                                     \
+    { .name = "kernel_h", .alias = "kernel", .type = ATTR_INT, .lo = 1,     \
+      .hi = OP_TAPS_MAX, .help = "window height" },                        \
+    { .name = "kernel_w", .alias = "kernel", .type = ATTR_INT, .lo = 1,     \
+      .hi = OP_TAPS_MAX, .help = "window width" },                         \
+    { .name = "stride_h", .alias = "stride", .type = ATTR_INT,              \
+      .hi = OP_TAPS_MAX,                                                   \
+      .help = "rows from window to window; 0: the kernel's" },             \
+    { .name = "stride_w", .alias = "stride", .type = ATTR_INT,              \
+      .hi = OP_TAPS_MAX,                                                   \
+      .help = "columns from window to window; 0: the kernel's" },          \
+    { .name = "pad_top", .alias = "pad", .type = ATTR_INT,                  \
+      .hi = OP_TAPS_MAX, .help = "rows of pads above" },                   \
+    { .name = "pad_left", .alias = "pad", .type = ATTR_INT,                 \
+      .hi = OP_TAPS_MAX, .help = "columns of pads on the left" },          \
+    { .name = "pad_bottom", .alias = "pad", .type = ATTR_INT,               \
+      .hi = OP_TAPS_MAX, .help = "rows of pads below" },                   \
+    { .name = "pad_right", .alias = "pad", .type = ATTR_INT,                \
+      .hi = OP_TAPS_MAX, .help = "columns of pads on the right" },         \
+    { .name = "ceil_mode", .type = ATTR_BOOL, .hi = 1,                      \
+      .help = "windows may end outside" }
+
 enum status pool_infer(const struct node *n, const struct shape *const in[],
                        struct shape *out, struct err *e);
 
