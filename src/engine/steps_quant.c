@@ -20,9 +20,13 @@ struct quant_step {
     bool add;
 };
 
+/* A range that is learned, once found, is moved by its gradient: training
+ * does not let the observer find it anew; calibration does. */
 bool quant_observes(const struct plan *p, const struct quantizer *q)
 {
-    return q->observe && (p->opts.train || p->opts.observe_only);
+    bool learned = q->learn && q->ready && !q->stale;
+    return q->observe && ((p->opts.train && !learned) ||
+                          p->opts.observe_only);
 }
 
 bool quant_fakes(const struct plan *p, const struct quantizer *q)

@@ -132,14 +132,24 @@ static void changes_add(struct changes *c, struct change x)
     c->change[c->n++] = x;
 }
 
-/* The spec at work there, or what the lab's qconfig has for such a point. */
-static enum status base_spec(struct lab *l, int point, struct qspec *out,
-                             struct err *e)
+/* The kind that a spec text begins with; NULL: none. */
+static const struct quantizer_kind *kind_named(const char *text)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(text, ":,(<"), text);
+    return quantizer_kind_find(name);
+}
+
+/* The spec at work there, or what the lab's qconfig has for such a point:
+ * where there is none, or where the text names another kind. */
+static enum status base_spec(struct lab *l, int point, const char *ask,
+                             struct qspec *out, struct err *e)
 {
     const struct point *pt = &l->graph->point[point];
     const struct qconfig *c = l->qconfig;
+    const struct quantizer_kind *kind = kind_named(ask);
     bool source = l->graph->node[pt->node].op->flags & OP_SOURCE;
-    if (pt->q) {
+    if (pt->q && (!kind || kind == pt->q->spec.kind)) {
         *out = pt->q->spec;
         return STATUS_OK;
     }
@@ -173,7 +183,7 @@ static enum status change_point(struct lab *l, const struct args *a,
                         .old_bits = pt->q ? pt->q->spec.bits : 0 };
     if (!q->off) {
         struct qspec base;
-        TRY(base_spec(l, point, &base, e));
+        TRY(base_spec(l, point, q->text[pt->kind], &base, e));
         enum status s = parse_over(q->text[pt->kind], &base, &c.spec, e);
         if (s) {
             err_wrap(e, s, "%s", pt->name);

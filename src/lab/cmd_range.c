@@ -133,16 +133,37 @@ static enum status read_ask(const struct args *a, struct range_ask *q,
 
 /* ---- doing it ---- */
 
+/* A grid without a zero point that is to go on from a range with negative
+ * values has to be signed: unsigned, it would cut all of them to 0. */
+static bool wants_sign(const struct qspec *s, const struct quantizer *old)
+{
+    bool below = false;
+    for (int64_t c = 0; c < old->channels && old->ready; c++)
+        below |= old->lo[c] < 0;
+    return below && s->symmetric && !s->is_signed;
+}
+
+static enum status kind_spec(const struct range_ask *q,
+                             const struct quantizer *old, struct qspec *out,
+                             struct err *e)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s:%d", q->kind->name, old->spec.bits);
+    TRY(qspec_parse(text, &old->spec, out, e));
+    struct qspec with_sign = *out;
+    with_sign.is_signed = true;
+    if (wants_sign(out, old) && qspec_check(&with_sign, NULL) == STATUS_OK)
+        *out = with_sign;                /* kinds that clip at 0 stay so */
+    return STATUS_OK;
+}
+
 static enum status new_spec(const struct range_ask *q,
                             const struct quantizer *old, struct qspec *out,
                             struct err *e)
 {
-    char text[64];
     *out = old->spec;
-    if (q->way == RANGE_KIND) {
-        snprintf(text, sizeof text, "%s:%d", q->kind->name, old->spec.bits);
-        return qspec_parse(text, &old->spec, out, e);
-    }
+    if (q->way == RANGE_KIND)
+        return kind_spec(q, old, out, e);
     const struct observer_kind *o =
         q->way == RANGE_OBSERVER ? q->observer : observer_kind_find("fixed");
     out->observer = o;

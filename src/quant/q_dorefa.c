@@ -2,28 +2,39 @@
  *
  * Zhou et al., DoReFa-Net (arXiv 1606.06160). k = 1 (eq. 7): y = mean|w| *
  * sign(w), dx = dy. k > 1 (eq. 9): r = tanh(w) / (2 m) + 1/2 with
- * m = max|tanh(w)|, y = 2 rne((2^k - 1) r) / (2^k - 1) - 1 (over one
- * denominator, so that small values are as exact as large ones); rounding is
- * straight-through, and m is differentiated: with t = tanh(w)
+ * m = max|tanh(w)| of the layer, y = 2 rne((2^k - 1) r) / (2^k - 1) - 1 (over
+ * one denominator, so that small values are as exact as large ones); rounding
+ * is straight-through, and m is differentiated: with t = tanh(w)
  * dw_i = (1 - t_i^2) * (dy_i / m - [i is the arg-max] sign(t_i) / m^2 *
- * sum_j dy_j t_j). SPDX-License-Identifier: GPL-3.0-or-later */
+ * sum_j dy_j t_j).
+ *
+ * The paper's nets have batch norm, which takes up the new size of the
+ * weights; a net without gets every layer's gain multiplied by 1 / m. With
+ * rescale=1 the result v of eq. 9 is y = m v, so that y is near w for small w
+ * (the form of zzzxxxttt/pytorch_DoReFaNet, there with m held constant):
+ * dw_i = (1 - t_i^2) * (dy_i + [i is the arg-max] sign(t_i) *
+ * sum_j dy_j (v_j - t_j / m)). SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
 #include <math.h>
 
 #include "quant/kinds.h"
 #include "quant/vmath.h"
 
-enum { DOREFA_MAX_GRAD };
+enum { DOREFA_MAX_GRAD, DOREFA_RESCALE };
 
 static const struct qrow settings[] = {
     {"max_grad", 1, 0, 1, "1: the maximum is differentiated; 0: a constant"},
+    {"rescale", 0, 0, 1, "1: times max|tanh(w)|, which keeps the layer's "
+                         "gain; 0: as the paper"},
     {0},
 };
 
+/* The paper's maximum is the layer's; a channel's own is asked for. */
 static void defaults(struct qspec *s)
 {
     kind_plain(s, 0);
     s->is_signed = true;
+    s->grain = GRAIN_TENSOR;
 }
 
 static enum status check(const struct qspec *s, struct err *e)
@@ -41,14 +52,23 @@ static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
     *lo = -*hi;
 }
 
+static void set_end(struct quantizer *q, int64_t channel, real end)
+{
+    q->scale[channel] = end / (real)q->hi_code;
+    q->zero_point[channel] = 0;
+    q->lo[channel] = -end;
+    q->hi[channel] = end;
+}
+
 static void set_range(struct quantizer *q)
 {
-    for (int64_t c = 0; c < q->channels; c++) {
-        q->scale[c] = REAL(1.0) / (real)q->hi_code;
-        q->zero_point[c] = 0;
-        q->lo[c] = -1;
-        q->hi[c] = 1;
-    }
+    for (int64_t c = 0; c < q->channels; c++)
+        set_end(q, c, 1);
+}
+
+static bool rescales(const struct quantizer *q)
+{
+    return spec_int(&q->spec, DOREFA_RESCALE) != 0;
 }
 
 static void mean_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
@@ -81,33 +101,42 @@ static real largest_tanh(real absmax)
     return m > REAL(1e-30) ? m : REAL(1e-30);
 }
 
+/* What a call leaves behind: the largest |w| in q->hi becomes the range. */
+static void leave_range(struct quantizer *q)
+{
+    for (int64_t c = 0; c < q->channels; c++)
+        set_end(q, c, rescales(q) ? largest_tanh(q->hi[c]) : 1);
+}
+
 /* half: 1 / 2m. */
 SELECT_INLINE real code_of(real t, real half, real n)
 {
     return real_rint(n * (t * half + REAL(0.5)));
 }
 
-QUANT_CLONES static void forward_run(real m, real n, real *t, real *y,
-                                     int64_t count)
+/* gain: m or 1. */
+QUANT_CLONES static void forward_run(real m, real n, real gain, real *t,
+                                     real *y, int64_t count)
 {
     real half = 1 / (2 * m);
 
 #pragma omp simd
     for (int64_t i = 0; i < count; i++)
-        y[i] = (2 * code_of(t[i], half, n) - n) / n;
+        y[i] = (2 * code_of(t[i], half, n) - n) / n * gain;
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
-    real m = largest_tanh(c->q->hi[channel]);
+    real m = largest_tanh(c->q->hi[channel]), levels = (real)c->q->hi_code;
+    real gain = rescales(c->q) ? m : 1;
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real t[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         tanh_block(c->x + at + i, t, k);
-        forward_run(m, (real)c->q->hi_code, t, c->y + at + i, k);
+        forward_run(m, levels, gain, t, c->y + at + i, k);
     }
 }
 
@@ -133,7 +162,7 @@ static void forward(struct quantizer *q, const real *x, real *y,
     }
     view_absmax(x, v, q->hi);
     view_each(v, forward_piece, &c);
-    set_range(q);
+    leave_range(q);
 }
 
 /* dx = (1 - t^2) * dy / m, term = dy * t; t comes in term, 1 - t^2 in d. */
@@ -151,18 +180,40 @@ QUANT_CLONES static void backward_run(real m, const real *dy, const real *d,
     }
 }
 
+/* dx = (1 - t^2) * dy, term = dy * (v - t / m), v: the value before m. */
+QUANT_CLONES static void rescaled_run(real m, real n, const real *dy,
+                                      const real *d, real *dx, real *term,
+                                      int64_t count)
+{
+    real half = 1 / (2 * m);
+
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        real g = dy[i], t = term[i];
+        real v = (2 * code_of(t, half, n) - n) / n;
+
+        term[i] = g * (v - t / m);
+        dx[i] = g * d[i];
+    }
+}
+
 static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
                            double *sum)
 {
     const struct kcall *c = ctx;
-    real m = largest_tanh(c->q->hi[channel]);
+    real m = largest_tanh(c->q->hi[channel]), levels = (real)c->q->hi_code;
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real t[QUANT_BLOCK], d[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+        const real *dy = c->dy + at + i;
+        real *dx = c->dx + at + i;
 
         tanh_sech2_block(c->x + at + i, t, d, k);
-        backward_run(m, c->dy + at + i, d, c->dx + at + i, t, k);
+        if (rescales(c->q))
+            rescaled_run(m, levels, dy, d, dx, t, k);
+        else
+            backward_run(m, dy, d, dx, t, k);
         sum[0] += block_sum(t, k);
     }
 }
@@ -173,13 +224,13 @@ static void backward_done(void *ctx, int64_t channel, const double *sum)
     const struct kcall *c = ctx;
     int64_t at = view_find_abs(c->x, c->view, channel, c->q->hi[channel]);
     double m = (double)largest_tanh(c->q->hi[channel]);
+    double path = rescales(c->q) ? sum[0] : -sum[0] / (m * m);
     real d;
 
     if (at < 0 || spec_int(&c->q->spec, DOREFA_MAX_GRAD) == 0)
         return;
     sech2_block(c->x + at, &d, 1);
-    c->dx[at] -= (real)((c->x[at] < 0 ? -1 : 1) * sum[0] / (m * m) *
-                        (double)d);
+    c->dx[at] += (real)((c->x[at] < 0 ? -1 : 1) * path * (double)d);
 }
 
 static void backward(struct quantizer *q, const real *x, const real *dy,
@@ -194,7 +245,7 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
     }
     view_absmax(x, v, q->hi);
     view_sum(v, backward_piece, backward_done, &c);
-    set_range(q);
+    leave_range(q);
 }
 
 static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
@@ -235,7 +286,31 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
     }
 }
 
-/* tanh(x) / m, m the tanh of the element that was largest at x0. */
+/* The channel's element with the largest |x|. */
+static int64_t largest_at(const real *x, struct qview v, int64_t channel)
+{
+    real most = 0;
+    int64_t at = 0;
+
+    for (int64_t i = 0; i < view_count(v); i++)
+        if (i / v.inner % v.channels == channel && real_fabs(x[i]) > most) {
+            most = real_fabs(x[i]);
+            at = i;
+        }
+    return at;
+}
+
+/* v - t / m of one value: what rounding adds, before m. */
+static real residual(const struct quantizer *q, real x, real m)
+{
+    real t, n = (real)q->hi_code;
+
+    tanh_block(&x, &t, 1);
+    return (2 * code_of(t, 1 / (2 * m), n) - n) / n - t / m;
+}
+
+/* tanh(x) / m, m the tanh of the element that was largest at x0; rescaled:
+ * m * (tanh(x) / m + r), r the residual at x0. */
 static void surrogate(const struct quantizer *base,
                       const struct quantizer *q, const real *x0,
                       const real *x, real *y, struct qview v)
@@ -244,20 +319,21 @@ static void surrogate(const struct quantizer *base,
 
     (void)q;
     for (int64_t c = 0; c < v.channels; c++) {
-        real most = 0, m = 1;
-        int64_t at = 0;
+        int64_t at = largest_at(x0, v, c);
+        real m = 1, m0 = largest_tanh(real_fabs(x0[at]));
 
-        for (int64_t i = 0; i < view_count(v); i++)
-            if (i / v.inner % v.channels == c && real_fabs(x0[i]) > most) {
-                most = real_fabs(x0[i]);
-                at = i;
-            }
         tanh_block(moves ? x + at : x0 + at, &m, 1);
+        m = real_fabs(m);
         for (int64_t i = 0; i < view_count(v); i++) {
             if (i / v.inner % v.channels != c)
                 continue;
             tanh_block(x + i, &y[i], 1);
-            y[i] = base->spec.bits == 1 ? x[i] : y[i] / real_fabs(m);
+            if (base->spec.bits == 1)
+                y[i] = x[i];
+            else if (rescales(base))
+                y[i] += m * residual(base, x0[i], m0);
+            else
+                y[i] /= m;
         }
     }
 }
@@ -275,9 +351,12 @@ static void describe(const struct quantizer *q, real v, struct str *out)
     tanh_block(&v, &t, 1);
     str_printf(out, "n = 2^%d - 1 = %lld, tanh(%.9g) = %.9g\n", q->spec.bits,
                (long long)q->hi_code, (double)v, (double)t);
-    str_add(out, "y = 2 rne(n * (tanh(w) / (2 m) + 1/2)) / n - 1, "
-                 "m = max|tanh(w)| of this layer's weights\n"
-                 "gradient: dx = dy * (1 - tanh(w)^2) / m\n");
+    str_printf(out, "y = %s2 rne(n * (tanh(w) / (2 m) + 1/2)) / n - 1%s, "
+               "m = max|tanh(w)| of this %s's weights\n",
+               rescales(q) ? "m * (" : "", rescales(q) ? ")" : "",
+               q->channels > 1 ? "channel" : "layer");
+    str_printf(out, "gradient: dx = dy * (1 - tanh(w)^2)%s\n",
+               rescales(q) ? "" : " / m");
 }
 
 const struct quantizer_kind quantizer_dorefa = {

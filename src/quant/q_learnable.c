@@ -26,6 +26,15 @@ static const struct qrow learned[] = {
     {0},
 };
 
+/* Whatever the order of operations was before, it is torch's now. */
+static void defaults(struct qspec *s)
+{
+    s->divide = false;
+    s->zp_before = false;
+    s->clamp_first = false;
+    s->float_zp = false;
+}
+
 static enum status check(const struct qspec *s, struct err *e)
 {
     if (s->float_zp || s->zp_before || s->clamp_first || s->divide)
@@ -240,4 +249,5 @@ const struct quantizer_kind quantizer_learnable = {
     .surrogate = surrogate,
     .describe = describe,
     .example = "bits conv1 w=learnable:4",
+    .defaults = defaults,
 };

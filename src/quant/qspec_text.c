@@ -446,14 +446,58 @@ static enum status set_words(struct qspec *s, const char *text,
     return STATUS_OK;
 }
 
+/* A kind's own arithmetic, where the defaults differ from it. */
+static void leave_arithmetic(struct qspec *s, const struct qspec *own,
+                             const struct qspec *plain)
+{
+    static const size_t order[] = {FLAG(divide), FLAG(zp_before),
+                                   FLAG(clamp_first), FLAG(float_zp)};
+
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        bool *now = (bool *)((char *)s + order[i]);
+
+        if (*now == *(const bool *)((const char *)own + order[i]))
+            *now = *(const bool *)((const char *)plain + order[i]);
+    }
+    if (s->rounding == own->rounding)
+        s->rounding = plain->rounding;
+    if (s->grad == own->grad)
+        s->grad = plain->grad;
+    if (s->rule == own->rule)
+        s->rule = plain->rule;
+}
+
+/* What choosing the kind brought along goes with it, as far as it still is
+ * the kind's: arithmetic and observer. Width, sign and granularity stay. */
+static void leave_kind(struct qspec *s)
+{
+    struct qspec own, plain;
+
+    qspec_default(&plain);
+    own = plain;
+    own.kind = s->kind;
+    if (!s->kind->defaults)
+        return;
+    s->kind->defaults(&own);
+    leave_arithmetic(s, &own, &plain);
+    if (s->observer == own.observer && own.observer != plain.observer) {
+        s->observer = plain.observer;
+        memcpy(s->observer_param, plain.observer_param,
+               sizeof s->observer_param);
+    }
+}
+
 static void choose_kind(struct qspec *s, const struct quantizer_kind *k)
 {
     if (s->kind == k)
         return;
+    leave_kind(s);
     s->kind = k;
     rows_default(k->param, s->param, QSPEC_PARAMS);
     if (k->defaults)
         k->defaults(s);
+    if (s->rule->real_zero && !s->float_zp)
+        s->rule = &qparams_table[0];
 }
 
 static const char *kind_get(const void *ctx, int i)

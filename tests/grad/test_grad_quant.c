@@ -39,6 +39,8 @@ static const char *const more_specs[] = {
     "dorefa:1",
     "dorefa:3,channel",
     "dorefa:4,max_grad=0",
+    "dorefa:2,rescale=1",
+    "dorefa:4,channel,rescale=1,max_grad=0",
     "tqt:3,unsigned",
     "tqt:4,channel",
     "range_aimet:4,asym,unsigned",

@@ -102,6 +102,51 @@ static void every_kind_prints_a_text_that_reads_back(void **state)
     }
 }
 
+/* Over a base of any other kind, a kind's example is accepted. */
+static void every_kind_follows_every_other(void **state)
+{
+    (void)state;
+    for (int i = 0; i < quantizer_count; i++)
+        for (int k = 0; k < quantizer_count; k++) {
+            const char *from = strchr(quantizer_table[i]->example, '=') + 1;
+            const char *to = strchr(quantizer_table[k]->example, '=') + 1;
+            struct qspec base = spec(from), s;
+            struct err e = {0};
+
+            if (qspec_parse(to, &base, &s, &e) != STATUS_OK)
+                fail_msg("after %s: %s", from, e.text);
+        }
+}
+
+static void assert_over(const char *base, const char *text, const char *want)
+{
+    struct qspec b = spec(base), s;
+    struct str out = {0};
+    struct err e = {0};
+
+    if (qspec_parse(text, &b, &s, &e) != STATUS_OK)
+        fail_msg("%s over %s: %s", text, base, e.text);
+    qspec_print(&s, &out);
+    assert_string_equal(str_text(&out), want);
+    str_fini(&out);
+}
+
+/* Arithmetic and observer go with the kind that brought them; width, sign,
+ * granularity and what was asked for by name stay. */
+static void kind_takes_its_arithmetic_with_it(void **state)
+{
+    (void)state;
+    assert_over("lsq:4,channel", "learnable:4", "learnable:4,channel");
+    assert_over("lsq:3,channel", "affine:3", "affine:3,channel");
+    assert_over("range_aimet:4,unsigned", "affine:4", "affine:4,unsigned");
+    assert_over("lsq:4,obs=mse,round=floor", "affine:4",
+                "affine:4,round=floor,obs=mse");
+    assert_over("affine:8,zp=float,rule=float,asym", "learnable:8",
+                "learnable:8,asym");
+    assert_over("affine:4,channel", "dorefa:4", "dorefa:4");
+    assert_over("affine:4,channel", "dorefa:4,channel", "dorefa:4,channel");
+}
+
 /* A saved quantizer of every kind quantizes as the one it was saved from. */
 static void every_kind_survives_saving(void **state)
 {
@@ -715,6 +760,8 @@ static void explanation_shows_the_formula_with_numbers(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(spec_text_reads_back_as_it_was_written),
     cmocka_unit_test(every_kind_prints_a_text_that_reads_back),
+    cmocka_unit_test(every_kind_follows_every_other),
+    cmocka_unit_test(kind_takes_its_arithmetic_with_it),
     cmocka_unit_test(every_kind_survives_saving),
     cmocka_unit_test(every_qparams_rule_and_observer_can_be_named),
     cmocka_unit_test(bare_bits_keep_the_rest_of_the_base),
