@@ -183,7 +183,7 @@ struct pane_env desk_env(struct desk *d, double now)
 {
     return (struct pane_env){ .lab = d->lab, .log = d->log,
                               .look = &d->look, .model = &d->model,
-                              .now = now, .aside = &d->aside };
+                              .now = now };
 }
 
 static bool pane_shown(const struct desk *d, const struct pane_ops *ops)
@@ -198,13 +198,10 @@ static bool pane_shown(const struct desk *d, const struct pane_ops *ops)
 void desk_update(struct desk *d, double now)
 {
     bool idle = !lab_busy(d->lab);
-    d->aside = 0;
     if (pane_shown(d, &pane_layers) && (idle || pacer_due(&d->stats, now))) {
-        double began = clock_seconds();
+        double began = pane_cpu_seconds();
         lab_refresh_stats(d->lab);
-        double ended = clock_seconds();
-        pacer_done(&d->stats, ended - began, ended);
-        d->aside += ended - began;
+        pacer_done(&d->stats, pane_cpu_seconds() - began, now);
     }
     ui_model_update(&d->model, d->lab);
     struct pane_env env = desk_env(d, now);

@@ -31,7 +31,6 @@ struct desk {
     struct pane *zoomed;
     long stamp;
     struct pacer stats;       /* of lab_refresh_stats */
-    double aside;
     struct prompt_view prompt;
     struct popup popup;
     bool help;                /* the list of keys is shown */
@@ -46,8 +45,7 @@ struct desk *desk_new(struct lab *lab, struct log *log,
                       const struct look *look);
 void desk_free(struct desk *d);
 void desk_resize(struct desk *d, int w, int h);
-/* Reads the lab. Only between pieces of its work. d->aside gets the seconds
- * of what spaces itself: statistics, histograms. */
+/* Reads the lab. Only between pieces of its work. */
 void desk_update(struct desk *d, double now);
 bool desk_stale(const struct desk *d);    /* desk_draw would change panes */
 /* Draws what changed into d->screen. At any time, also in a batch. */

@@ -5,10 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/arena.h"
-
-static const double first_wait = 10;
 
 static void copy_layer(struct ui_layer *to, const struct layer_view *from)
 {
@@ -78,18 +77,36 @@ const struct ui_layer *ui_model_cursor(const struct ui_model *m)
     return m->cursor >= 0 && m->cursor < m->n ? &m->layer[m->cursor] : NULL;
 }
 
+double pane_cpu_seconds(void)
+{
+    struct timespec t = { 0 };
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 bool pacer_due(const struct pacer *p, double now)
 {
     return now >= p->due;
 }
 
-void pacer_done(struct pacer *p, double seconds, double now)
+void pacer_done(struct pacer *p, double cost, double now)
 {
-    double wait = seconds * p->factor;
-    if (!p->warm && wait > first_wait)
-        wait = first_wait;
-    p->warm = true;
+    double wait = cost * p->factor;
     p->due = now + (wait > p->least ? wait : p->least);
+}
+
+void budget_earn(struct budget *b, double worked)
+{
+    b->worked += worked;
+    b->left += b->share * worked;
+    if (b->left > b->most)
+        b->left = b->most;
+}
+
+void budget_spend(struct budget *b, double cost)
+{
+    b->spent += cost;
+    b->left -= cost;
 }
 
 const struct pane_ops *pane_find(const char *name)

@@ -32,16 +32,28 @@ void ui_model_fini(struct ui_model *m);
 /* NULL without a cursor. */
 const struct ui_layer *ui_model_cursor(const struct ui_model *m);
 
-/* Spaces work so that it costs a small share of the time: after work that
- * took t seconds the next is due in max(least, t * factor). The first time
- * sets up what later ones use, so it keeps the next waiting for at most ten
- * seconds. */
+/* Seconds of processor time that this thread has used: what drawing costs,
+ * whatever else the machine does. */
+double pane_cpu_seconds(void);
+
+/* Spaces what costs much: after work that took t seconds of processor time
+ * the next is due in max(least, t * factor). */
 struct pacer {
     double least, factor, due;
-    bool warm;
 };
 bool pacer_due(const struct pacer *p, double now);
-void pacer_done(struct pacer *p, double seconds, double now);
+void pacer_done(struct pacer *p, double cost, double now);
+
+/* What the screen may cost while the lab works. Work earns a share of its
+ * processor time, drawing spends it. What can wait is drawn while something
+ * is left; it may owe then, and the next waits until that is earned. */
+struct budget {
+    double share, most;       /* of the work; kept at most, seconds */
+    double left;              /* < 0: owed */
+    double worked, spent;     /* in all */
+};
+void budget_earn(struct budget *b, double worked);
+void budget_spend(struct budget *b, double cost);
 
 struct pane_env {
     struct lab *lab;          /* words may set cursor and selection, update
@@ -50,7 +62,6 @@ struct pane_env {
     const struct look *look;
     const struct ui_model *model;
     double now;               /* seconds */
-    double *aside;            /* update adds what it spaces by itself */
 };
 
 struct pane;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/cpu.h"
 #include "ui/pane.h"
 
 /* Grid ticks are drawn up to this many levels: a column each at most. */
@@ -60,15 +59,13 @@ static bool update(struct pane *p, const struct pane_env *env)
     bool wait = env->model->busy && !pacer_due(&s->pacer, env->now);
     if (!other && (!moved || wait))
         return false;
-    double began = clock_seconds();
+    double began = pane_cpu_seconds();
     struct err e = { .text = "" };
     s->valid = node >= 0 && lab_hist(env->lab, node, whats[s->what].what,
                                      bins, &s->view, &e) == STATUS_OK;
     snprintf(s->message, sizeof s->message, "%s",
              node < 0 ? "histograms appear here" : e.text);
-    double ended = clock_seconds();
-    pacer_done(&s->pacer, ended - began, ended);
-    *env->aside += ended - began;
+    pacer_done(&s->pacer, pane_cpu_seconds() - began, env->now);
     s->asked_what = s->what;
     s->asked_node = node;
     s->asked_bins = bins;
@@ -391,7 +388,7 @@ static enum status pick(struct pane *p, const struct pane_env *env,
 static void init(struct pane *p)
 {
     struct hist_state *s = p->state;
-    s->pacer = (struct pacer){ .least = 0.25, .factor = 800 };
+    s->pacer = (struct pacer){ .least = 0.25, .factor = 500 };
     s->columns = 40;
     for (int i = 0; i < WHATS; i++) {
         if (!strcmp(whats[i].name, p->arg))
