@@ -13,6 +13,7 @@
 #include "ui/front.h"
 #include "ui/options.h"
 #include "ui/reference.h"
+#include "ui/signals.h"
 
 static int show_help(const struct options *o)
 {
@@ -100,6 +101,7 @@ int main(int argc, char **argv)
 {
     gsl_set_error_handler_off();
     hold_streams();
+    signals_open(false);          /* Ctrl-C is a command from here on */
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C");   /* numbers have a point everywhere */
     struct err e = { .text = "" };
@@ -108,9 +110,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "qatlab: %s\n"
                 "qatlab --help lists the options\n", e.text);
         options_fini(&o);
+        signals_close();
         return status_exit_code(STATUS_USAGE);
     }
+    if (o.show != SHOW_NOTHING)
+        signals_close();
     int code = o.show == SHOW_NOTHING ? run(&o) : showers[o.show](&o);
     options_fini(&o);
+    signals_close();
     return code;
 }

@@ -97,17 +97,17 @@ static void install_fatal(void)
 
 int signals_open(bool panes)
 {
-    if (the.open)
-        return the.pipe[0];
-    if (pipe2(the.pipe, O_NONBLOCK | O_CLOEXEC) != 0)
-        return -1;
-    the.open = true;
-    install(SIGPIPE, SIG_IGN, 0);
-    install(SIGINT, on_interrupt, 0);
-    install(SIGTERM, on_end, 0);
-    install(SIGHUP, on_end, 0);
-    install(SIGTSTP, on_stop, 0);
-    if (panes) {
+    if (!the.open) {
+        if (pipe2(the.pipe, O_NONBLOCK | O_CLOEXEC) != 0)
+            return -1;
+        the.open = true;
+        install(SIGPIPE, SIG_IGN, 0);
+        install(SIGINT, on_interrupt, 0);
+        install(SIGTERM, on_end, 0);
+        install(SIGHUP, on_end, 0);
+        install(SIGTSTP, on_stop, 0);
+    }
+    if (panes && !the.stack) {
         install(SIGWINCH, on_resize, 0);
         install_fatal();
     }
@@ -116,7 +116,8 @@ int signals_open(bool panes)
 
 void signals_close(void)
 {
-    static const int ours[] = { SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH };
+    static const int ours[] = { SIGPIPE, SIGINT,  SIGTERM,
+                                SIGHUP,  SIGTSTP, SIGWINCH };
     if (!the.open)
         return;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)

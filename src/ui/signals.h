@@ -12,8 +12,9 @@ struct caught {
     int end;                  /* SIGTERM or SIGHUP, else 0 */
 };
 
-/* Installs the handlers; returns a descriptor that becomes readable. With
- * `panes` Ctrl-Z and the size of the window are caught too. */
+/* Installs the handlers, those that are not yet; returns a descriptor that
+ * becomes readable. With `panes` the size of the window and what is fatal are
+ * caught too. */
 int signals_open(bool panes);
 void signals_close(void);
 struct caught signals_take(void);
