@@ -24,10 +24,12 @@
 #include "ui/term.h"
 
 static const char prompt_text[] = "(qatlab) ", more_text[] = "... ";
-static const double poll_seconds = 0.004;     /* between looks at the keys */
+static const double poll_seconds = 0.01;      /* between looks at the keys */
 static const double again_seconds = 2;        /* for the next Ctrl-C stage */
 static const double frame_seconds = 0.1;      /* between frames, at least */
-static const double frame_factor = 200;       /* half a percent */
+static const double wait_seconds = 0.03;      /* for a frame to be earned */
+static const double screen_share = 0.006;     /* of the work's time */
+static const double screen_saved = 0.01;      /* seconds, for a busier time */
 static const double merge_seconds = 0.6;      /* repeats of a key: one line */
 
 struct tui {
@@ -49,10 +51,12 @@ struct tui {
     struct input held;        /* a key that waits for the one before it */
     long works, asked_at;     /* calls of lab_work; at the last line */
     bool asked;               /* a line was given and may not have run yet */
-    struct pacer frame;
+    double frame_least, frame_due;        /* seconds */
+    struct budget budget;     /* of all that is done here while the lab works */
+    double settled;           /* processor time up to which it knows */
+    bool worked;              /* since the lab was idle */
     long shown;               /* lines of the log when last drawn */
     double polled;
-    double busy, drawing;     /* seconds, for the cost */
     const struct key_row *last_key;
     double last_key_at;
 };
@@ -83,11 +87,18 @@ static void show(struct tui *t)
 /* A frame with fresh numbers; not in the middle of a batch. */
 static void frame(struct tui *t)
 {
-    double began = clock_seconds();
-    desk_update(t->desk, began);
+    double now = clock_seconds();
+    desk_update(t->desk, now);
     show(t);
-    double ended = clock_seconds();
-    pacer_done(&t->frame, ended - began - t->desk->aside, ended);
+    t->frame_due = now + t->frame_least;
+}
+
+/* The processor time since the last call was the lab's, or was spent here. */
+static void settle(struct tui *t, void (*as)(struct budget *b, double seconds))
+{
+    double now = pane_cpu_seconds();
+    as(&t->budget, now - t->settled);
+    t->settled = now;
 }
 
 static void notice(struct tui *t, const char *text)
@@ -501,40 +512,52 @@ static bool service(struct tui *t, double seconds)
     return route(t) || any;
 }
 
+/* Keys and signals while the lab works; what they change is drawn at once,
+ * anything else when it is due and can be paid. `whole`: the lab may be asked
+ * for fresh numbers. */
+static void look_up(struct tui *t, double now, bool whole)
+{
+    t->polled = now;
+    bool changed = service(t, 0);
+    bool due = now >= t->frame_due && (whole || t->log.total != t->shown);
+    if (!changed && !due)
+        return;
+    settle(t, budget_earn);
+    if (due && t->budget.left <= 0) {
+        t->frame_due = now + wait_seconds;
+        due = false;
+    }
+    if (due && whole) {
+        frame(t);
+    } else if (due || changed) {
+        show(t);
+        t->frame_due = due ? now + t->frame_least : t->frame_due;
+    }
+    settle(t, budget_spend);
+}
+
 static enum status tui_tick(void *ctx)
 {
     struct tui *t = ctx;
     double now = clock_seconds();
     if (now - t->polled < poll_seconds || t->in_tick)
         return t->over ? STATUS_STOPPED : STATUS_OK;
-    t->polled = now;
     t->in_tick = true;
-    bool told = t->log.total != t->shown && pacer_due(&t->frame, now);
-    if (service(t, 0) || told)
-        show(t);
-    if (told)
-        pacer_done(&t->frame, clock_seconds() - now, clock_seconds());
+    look_up(t, now, false);
     t->in_tick = false;
-    t->drawing += clock_seconds() - now;
     return t->over && t->end == SIGINT ? STATUS_STOPPED : STATUS_OK;
 }
 
 static void work(struct tui *t)
 {
-    double began = clock_seconds();
+    if (!t->worked)
+        t->settled = pane_cpu_seconds();
+    t->worked = true;
     lab_work(t->lab);
     t->works++;
-    double worked = clock_seconds();
-    if (worked - t->polled >= poll_seconds) {
-        t->polled = worked;
-        if (service(t, 0))
-            show(t);
-    }
-    if (pacer_due(&t->frame, clock_seconds()))
-        frame(t);
-    double ended = clock_seconds();
-    t->drawing += ended - worked;
-    t->busy += ended - began;
+    double now = clock_seconds();
+    if (now - t->polled >= poll_seconds || now >= t->frame_due)
+        look_up(t, now, true);
 }
 
 static void loop(struct tui *t)
@@ -544,6 +567,9 @@ static void loop(struct tui *t)
             work(t);
             continue;
         }
+        if (t->worked)
+            settle(t, budget_earn);
+        t->worked = false;
         if (t->level > 0) {   /* what was stopping has stopped */
             t->level = 0;
             notice(t, "");
@@ -609,7 +635,7 @@ static void use_settings(struct tui *t)
     double fps = lab_setting_number(t->lab, "fps");
     double escape = lab_setting_number(t->lab, "escape.timeout");
     double mouse = lab_setting_number(t->lab, "mouse");
-    t->frame.least = fps >= 1 ? 1 / fps : frame_seconds;
+    t->frame_least = fps >= 1 ? 1 / fps : frame_seconds;
     t->router.escape_timeout = escape > 0 ? escape : 0;
     term_mouse(mouse > 0);
     desk_settings(t->desk);
@@ -626,7 +652,8 @@ static void hook_setting(void *ctx, const char *name)
 static double hook_cost(void *ctx)
 {
     const struct tui *t = ctx;
-    return t->busy > 0 ? t->drawing / t->busy : 0;
+    double all = t->budget.worked + t->budget.spent;
+    return all > 0 ? t->budget.spent / all : 0;
 }
 
 /* ---- start and end ---- */
@@ -706,11 +733,11 @@ enum status tui_run(const struct front_opts *o, int *exit_code,
     struct term_opts to = { .look = &look, .unicode = front_utf8() };
     struct tui *t = xmalloc(sizeof *t);
     *t = (struct tui){ .o = o, .error_fd = -1,
-                       .frame = { .least = frame_seconds, .factor = frame_factor } };
+                       .budget = { .share = screen_share,
+                                   .most = screen_saved } };
     t->signal_fd = signals_open(true);
     enum status s = term_open(&to, e);
     if (s != STATUS_OK) {
-        signals_close();
         free(t);
         return s;
     }
