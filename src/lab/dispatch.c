@@ -337,25 +337,39 @@ static void run_echo(struct run *r)
         out_printf(r->lab->out, OUT_ECHO, "> %s", r->text);
 }
 
-/* The command itself, with its output sent where it belongs. */
+/* Results go to the file, unless the command wrote it: then they are what it
+ * says about it. */
+static enum status run_redirect(struct run *r, const struct str *text)
+{
+    struct out *out = r->lab->out;
+    enum status s = STATUS_OK;
+    if (!r->redirect_done)
+        s = text_write(r->args.redirect, str_text(text), text->len,
+                       r->args.append, r->err);
+    else if (text->len)
+        out_text(out, OUT_RESULT, str_text(text));
+    if (s)
+        r->fault = r->args.line.redirect_at;
+    else
+        out_printf(out, OUT_NOTE, "wrote %s", r->args.redirect);
+    return s;
+}
+
+/* The command itself, with its output sent where it belongs: notes and
+ * warnings never end in a file. */
 static enum status run_exec(struct run *r, struct str *result)
 {
     struct lab *l = r->lab;
     struct out *out = l->out;
     struct out_capture c;
-    out_capture_init(&c, out, r->args.redirect ? NULL : out);
+    out_capture_init(&c, out, out);
+    c.apart = r->args.redirect != NULL;
+    c.max_level = c.apart ? OUT_RESULT : OUT_ERROR;
     l->out = &c.out;
     enum status s = r->cmd->exec(l, &r->args, &c.out, r->err);
     l->out = out;
-    if (s == STATUS_OK && r->args.redirect) {
-        if (!r->redirect_done)
-            s = text_write(r->args.redirect, str_text(&c.text), c.text.len,
-                           r->args.append, r->err);
-        if (s)
-            r->fault = r->args.line.redirect_at;
-        else
-            out_printf(out, OUT_NOTE, "wrote %s", r->args.redirect);
-    }
+    if (s == STATUS_OK && r->args.redirect)
+        s = run_redirect(r, &c.text);
     size_t n = strcspn(str_text(&c.text), "\n");
     str_add_n(result, str_text(&c.text), n);
     out_capture_fini(&c);

@@ -59,11 +59,12 @@ enum status text_write(const char *path, const char *text, size_t n,
 static void capture_line(void *ctx, enum out_level level, const char *text)
 {
     struct out_capture *c = ctx;
-    if ((int)level >= c->min_level) {
+    bool keep = (int)level >= c->min_level && (int)level <= c->max_level;
+    if (keep) {
         str_add(&c->text, text);
         str_char(&c->text, '\n');
     }
-    if (c->below)
+    if (c->below && !(keep && c->apart))
         out_text(c->below, level, text);
 }
 
@@ -82,7 +83,8 @@ static const struct out_ops capture_ops = {
 void out_capture_init(struct out_capture *c, const struct out *like,
                       struct out *below)
 {
-    *c = (struct out_capture){ .below = below, .min_level = OUT_RESULT };
+    *c = (struct out_capture){ .below = below, .min_level = OUT_RESULT,
+                               .max_level = OUT_ERROR };
     if (like)
         c->out = *like;
     c->out.ops = &capture_ops;

@@ -52,7 +52,8 @@ struct out_capture {
     struct out out;
     struct str text;
     struct out *below;        /* also passed on to this one, or NULL */
-    int min_level;            /* levels below it are not collected */
+    int min_level, max_level; /* levels outside are not collected */
+    bool apart;               /* what is collected is not passed on */
 };
 void out_capture_init(struct out_capture *c, const struct out *like,
                       struct out *below);
