@@ -244,10 +244,13 @@ static void batch_done(struct lab *l, const struct batch_result *r)
     l->gen.metrics++;
 }
 
+/* Progress, not a result: batch mode keeps it off standard output. */
 static void print_epoch(struct lab *l, const struct metrics *val)
 {
     struct str s = { 0 };
     bool classes = l->data->classes > 0;
+    if (l->tool.progress == PROGRESS_NONE)
+        return;
     str_printf(&s, "epoch %s  loss %s", num_text(lab_epoch(l)).s,
                num_text(l->epoch.loss).s);
     if (classes)
@@ -261,7 +264,7 @@ static void print_epoch(struct lab *l, const struct metrics *val)
     }
     str_printf(&s, "  %s", num_seconds(lab_clock(l) > 0 ? l->epoch.seconds
                                                         : 0).s);
-    out_printf(l->out, OUT_RESULT, "%s", str_text(&s));
+    out_printf(l->out, OUT_NOTE, "%s", str_text(&s));
     str_fini(&s);
 }
 

@@ -159,8 +159,12 @@ static const char *theme_name(int i)
 
 static const char *progress_name(int i)
 {
-    static const char *const name[] = { "auto", "line", "none" };
-    return i < 3 ? name[i] : NULL;
+    static const char *const name[PROGRESS_COUNT] = {
+        [PROGRESS_AUTO] = "auto",
+        [PROGRESS_LINE] = "line",
+        [PROGRESS_NONE] = "none",
+    };
+    return i < PROGRESS_COUNT ? name[i] : NULL;
 }
 
 /* ---- what follows a change ---- */
@@ -294,7 +298,8 @@ const struct setting setting_table[] = {
                             "own selection then needs Shift)" },
     { .name = "progress", .type = SET_CHOICE, .offset = AT(tool.progress),
       .choice = progress_name, .def = "auto",
-      .help = "progress of long commands in line mode" },
+      .help = "a line about each epoch: auto and line print it, none does "
+              "not" },
     { .name = "quant.config", .type = SET_CHOICE, .flags = SET_MODEL,
       .choice = qconfig_name, .get = qconfig_get, .put = qconfig_put,
       .help = "the qconfig that `bits` starts from" },

@@ -16,6 +16,9 @@
 #include "lab/settings.h"
 #include "lab/view.h"
 
+enum progress { PROGRESS_AUTO, PROGRESS_LINE, PROGRESS_NONE,
+                PROGRESS_COUNT };
+
 struct tool_settings {        /* of the program, not of the model */
     int64_t fps, threads, undo_limit, eval_batch, eval_limit, demo_speed;
     int color, glyphs, theme, progress;   /* choices */
