@@ -258,16 +258,6 @@ static void more_schedules(struct lab *l, struct out *out)
     }
 }
 
-static void more_selectors(struct lab *l, struct out *out)
-{
-    struct str s = { 0 };
-    (void)l;
-    for (int i = 0; i < sel_suffix_count; i++)
-        str_printf(&s, " .%s", sel_suffix_table[i].name);
-    out_printf(out, OUT_RESULT, "suffixes:%s", str_text(&s));
-    str_fini(&s);
-}
-
 /* The first status of each code says what it means. */
 static void more_exits(struct lab *l, struct out *out)
 {
@@ -377,7 +367,7 @@ const struct help_topic help_topic_table[] = {
           "  a,b  a & b  !a  (..)    union, intersection, complement\n\n"
           "A suffix picks a point or a tensor of each layer: conv*.w, *.out. "
           "No match is an error, unless the selector ends in ?.",
-      .more = more_selectors, .list = "layer type" },
+      .list = "suffix|layer type" },
 };
 const int help_topic_count =
     sizeof help_topic_table / sizeof help_topic_table[0];

@@ -5,6 +5,7 @@
 
 #include "lab/help_text.h"
 #include "lab/layer_fields.h"
+#include "lab/select.h"
 #include "lab/state.h"
 
 struct named name_at(const struct name_list *list, int i)
@@ -58,6 +59,8 @@ const struct name_list name_list_table[] = {
       .detail = offsetof(struct dataset_source, example),
       .more = help_source },
     { .what = "layer type", LIST(op_table, op_count, op), .pointers = true },
+    { .what = "suffix", LIST(sel_suffix_table, sel_suffix_count,
+                             sel_suffix) },
     { .what = "loss", LIST(loss_table, loss_count, loss_row) },
     { .what = "optimizer", LIST(optimizer_table, optimizer_count,
                                 optimizer_row) },

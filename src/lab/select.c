@@ -22,10 +22,17 @@ struct sel {                  /* a selector being read */
 };
 
 const struct sel_suffix sel_suffix_table[] = {
-    { "w", SEL_W },        { "weight", SEL_W }, { "b", SEL_B },
-    { "bias", SEL_B },     { "in", SEL_IN },    { "out", SEL_OUT },
-    { "acc", SEL_ACC },    { "err", SEL_ERR },  { "grad", SEL_GRAD },
-    { "scale", SEL_SCALE },
+    { "w", "the weights", SEL_W },
+    { "weight", "the weights", SEL_W },
+    { "b", "the bias", SEL_B },
+    { "bias", "the bias", SEL_B },
+    { "in", "the value that comes in", SEL_IN },
+    { "out", "the value that goes out", SEL_OUT },
+    { "acc", "the sums before bias and scale", SEL_ACC },
+    { "err", "what quantization takes away: of the weights, else of the "
+             "output", SEL_ERR },
+    { "grad", "the gradient: of the weights, else of the output", SEL_GRAD },
+    { "scale", "the scales: of the weights, else of the output", SEL_SCALE },
 };
 const int sel_suffix_count =
     sizeof sel_suffix_table / sizeof sel_suffix_table[0];

@@ -29,7 +29,7 @@ struct selection {
 
 /* Suffixes with what they mean, for completion and tensor names. */
 struct sel_suffix {
-    const char *name;
+    const char *name, *help;
     enum sel_bit bit;
 };
 extern const struct sel_suffix sel_suffix_table[];

@@ -42,8 +42,9 @@ printf 'print 1\n' | "$QATLAB" > "$dir/out" 2> "$dir/err"
 check "a pipe on standard input is a list of commands" out_is 1
 
 run -b -c 'load data jets n=300' -c 'load model jet' -c 'train 2'
-cat "$dir/err" >> "$dir/out"
 check "training ends well" code_is 0
+check "progress goes to standard error" sh -c "! grep '^epoch' '$dir/out'"
+cat "$dir/err" >> "$dir/out"
 check "a line an epoch" [ "$(grep -c '^epoch' "$dir/out")" = 2 ]
 check "no escape sequence on a pipe" no_byte "$escape" "$dir/out"
 check "no carriage return on a pipe" no_byte "$return" "$dir/out"
@@ -93,6 +94,18 @@ for verb in $("$QATLAB" --commands=json |
     grep -q "^\.B $verb" "$dir/out" || missing="$missing $verb"
 done
 check "the manual page has every command:$missing" [ -z "$missing" ]
+"$QATLAB" -b --norc -c 'show' 2> "$dir/err" |
+    sed -n '2,$s/^\([a-z][a-z.]*\) .*/\1/p' > "$dir/names"
+sed 's/\\-/-/g' "$dir/out" > "$dir/man"
+while read -r name; do
+    grep -q "^\.B $name\$" "$dir/man" || missing="$missing $name"
+done < "$dir/names"
+check "and every setting:$missing" [ -s "$dir/names" -a -z "$missing" ]
+for name in '@first' '\[sqnr<20' ':conv :dense' '/re/' '^\.B weight$' \
+    '^\.B grad$'; do
+    grep -q "$name" "$dir/man" || missing="$missing $name"
+done
+check "and every form of selector:$missing" [ -z "$missing" ]
 run --help
 check "--help fits into 80 columns" \
     [ -z "$(awk 'length($0) > 80' "$dir/out")" ]
