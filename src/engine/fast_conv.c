@@ -16,7 +16,7 @@ struct conv_step {
 struct conv_unit {
     struct tail *tail;
     struct conv_geom geom;
-    struct dnn_conv *forward; /* its step owns it */
+    struct dnn_conv *forward; /* its step owns it; NULL: on codes */
     int w_forward;            /* weights in its layout */
 };
 
@@ -180,16 +180,10 @@ static struct conv_unit *unit_new(struct plan *p, struct unit *u)
     return c->tail ? c : NULL;
 }
 
-static enum status conv_forward_unit(struct plan *p, struct unit *u,
-                                     struct err *e)
+/* Products of floats. */
+static enum status float_forward(struct plan *p, int node,
+                                 struct conv_unit *c, struct err *e)
 {
-    int node = u->node[0];
-    TRY(quant_in_forward(p, node, e));
-    TRY(weights_forward(p, node, e));
-    struct conv_unit *c = unit_new(p, u);
-    if (!c)
-        return err_memory(e, "plan");
-    TRY(plan_dnn(p, e));
     struct tail *t = c->tail;
     const struct dnn_conv_spec spec = {
         .geom = c->geom,
@@ -206,8 +200,27 @@ static enum status conv_forward_unit(struct plan *p, struct unit *u,
         dnn_conv_free(c->forward);
         return st;
     }
-    TRY(conv_step(p, node, &spec, c->forward, &at, e));
-    return tail_forward(p, t, e);
+    return conv_step(p, node, &spec, c->forward, &at, e);
+}
+
+static enum status conv_forward_unit(struct plan *p, struct unit *u,
+                                     struct err *e)
+{
+    int node = u->node[0];
+    TRY(quant_in_forward(p, node, e));
+    TRY(weights_forward(p, node, e));
+    struct conv_unit *c = unit_new(p, u);
+    if (!c)
+        return err_memory(e, "plan");
+    TRY(plan_dnn(p, e));
+    const struct sum_layer_spec spec = {.node = node, .geom = c->geom};
+    struct sum_layer *codes;
+    TRY(sum_layer_new(p, &spec, &codes, e));
+    if (codes)
+        TRY(sum_layer_forward(p, codes, c->tail, e));
+    else
+        TRY(float_forward(p, node, c, e));
+    return tail_forward(p, c->tail, e);
 }
 
 static enum status back_data(struct plan *p, struct unit *u, struct err *e)
@@ -221,7 +234,7 @@ static enum status back_data(struct plan *p, struct unit *u, struct err *e)
     struct dnn_conv *conv;
     TRY(dnn_conv_new(p->dnn, &spec, &conv, e));
     struct conv_ends at = {dx, c->w_forward, -1, c->tail->dx};
-    if (!dnn_conv_same_weights(conv, c->forward)) {
+    if (!c->forward || !dnn_conv_same_weights(conv, c->forward)) {
         at.w = weight_buffer(p, conv);
         enum status st = layout_step(
             p, node, conv, p->value[node].params.value[0], at.w, true, e);

@@ -106,13 +106,25 @@ static enum status dense_forward(struct plan *p, struct unit *u,
     d->tail = tail_new(p, u, &spec);
     if (!d->tail)
         return err_memory(e, "plan");
+    const struct sum_layer_spec on_codes = {
+        .node = node,
+        .dense = true,
+        .geom = {.n = d->rows, .ci = d->in, .co = d->out, .h = 1, .w = 1,
+                 .oh = 1, .ow = 1, .kh = 1, .kw = 1, .sh = 1, .sw = 1,
+                 .dh = 1, .dw = 1, .groups = 1},
+    };
+    struct sum_layer *codes;
+    TRY(sum_layer_new(p, &on_codes, &codes, e));
     const struct dense_step step = {
         .a = plan_in(p, node, 0),
         .b = p->value[node].params.value[0],
         .c = spec.src,
         .product = {.m = d->rows, .n = d->out, .k = d->in, .b_turned = true},
     };
-    TRY(product_step(p, &forward_kind, node, &step, e));
+    if (codes)
+        TRY(sum_layer_forward(p, codes, d->tail, e));
+    else
+        TRY(product_step(p, &forward_kind, node, &step, e));
     return tail_forward(p, d->tail, e);
 }
 

@@ -215,42 +215,72 @@ static void update_running(const struct plan *p, const struct tail *t,
     *running_var = (float)((1 - m) * (double)*running_var + m * unbiased);
 }
 
-/* Mean and variance of y from the sums of x - shift. */
-static void set_batch(const struct plan *p, const struct tail *t,
-                      const struct sheet_moments *s, const float *shift)
+/* What is known of one channel of src. */
+struct channel {
+    double mean, var;
+    float end[2];
+};
+
+static struct channel measured(const struct tail *t,
+                               const struct sheet_moments *s,
+                               const float *shift, int64_t c)
 {
-    double rows = (double)t->sheet.rows;
-    for (int64_t c = 0; c < t->sheet.channels; c++) {
-        double factor = (double)tail_factor(p, t, c);
-        double bias =
-            t->bias >= 0 ? (double)plan_floats(p, t->bias)[c] : 0.0;
-        double part = s->sum[c] / rows;
-        double var = s->square[c] / rows - part * part;
-        var = (var > 0 ? var : var == var ? 0 : var) / (factor * factor);
-        double mean = ((double)shift[c] + part) / factor + bias;
-        set_channel(p, t, c, mean, var);
-        update_running(p, t, c, mean, var);
-    }
-    widen_norm(p, t);
+    double rows = (double)t->sheet.rows, part = s->sum[c] / rows;
+    return (struct channel){
+        .mean = (double)shift[c] + part,
+        .var = s->square[c] / rows - part * part,
+        .end = {s->lo[c], s->hi[c]},
+    };
 }
 
-/* Smallest and largest value after the clamp. */
-static void range_of_ends(const struct plan *p, const struct tail *t,
-                          const struct sheet_moments *s, float range[2])
+static struct channel collected(const struct tail *t, int64_t c)
 {
-    const float *a = tail_wide(p, t, WIDE_A);
-    const float *b = tail_wide(p, t, WIDE_B);
-    float lo = INFINITY, hi = -INFINITY;
-    bool odd = false;
-    for (int64_t c = 0; c < t->sheet.channels; c++) {
-        float u = s->lo[c] * a[c] + b[c];
-        float v = s->hi[c] * a[c] + b[c];
-        odd = odd || !isfinite(u) || !isfinite(v);
-        lo = fminf(lo, fminf(u, v));
-        hi = fmaxf(hi, fmaxf(u, v));
-    }
-    range[0] = odd ? NAN : lo < t->lo ? t->lo : lo > t->hi ? t->hi : lo;
-    range[1] = odd ? NAN : hi > t->hi ? t->hi : hi < t->lo ? t->lo : hi;
+    struct sum_moments m = sum_stats_moments(t->stats, c);
+    struct channel k = {.mean = m.mean, .var = m.var};
+    sum_stats_ends(t->stats, c, k.end);
+    return k;
+}
+
+/* Mean and variance of y from those of src. */
+static void set_batch(const struct plan *p, const struct tail *t, int64_t c,
+                      const struct channel *k)
+{
+    double factor = (double)tail_factor(p, t, c);
+    double bias = t->bias >= 0 ? (double)plan_floats(p, t->bias)[c] : 0.0;
+    double var = (k->var > 0 ? k->var : k->var == k->var ? 0 : k->var) /
+                 (factor * factor);
+    double mean = k->mean / factor + bias;
+    set_channel(p, t, c, mean, var);
+    update_running(p, t, c, mean, var);
+}
+
+/* Smallest and largest value before the clamp. */
+struct ends {
+    float lo, hi;
+    bool odd;                 /* some are not finite */
+};
+
+static const struct ends no_ends = {INFINITY, -INFINITY, false};
+
+static void join_ends(const struct plan *p, const struct tail *t, int64_t c,
+                      const float end[2], struct ends *e)
+{
+    const float *a = t->bn >= 0 ? tail_wide(p, t, WIDE_A) : NULL;
+    const float *b = t->bn >= 0 ? tail_wide(p, t, WIDE_B) : NULL;
+    float u = a ? end[0] * a[c] + b[c] : end[0];
+    float v = a ? end[1] * a[c] + b[c] : end[1];
+    e->odd = e->odd || !isfinite(u) || !isfinite(v);
+    e->lo = fminf(e->lo, fminf(u, v));
+    e->hi = fmaxf(e->hi, fmaxf(u, v));
+}
+
+/* The clamp is monotone too. */
+static void range_of_ends(const struct tail *t, const struct ends *e,
+                          float range[2])
+{
+    float lo = e->lo, hi = e->hi;
+    range[0] = e->odd ? NAN : lo < t->lo ? t->lo : lo > t->hi ? t->hi : lo;
+    range[1] = e->odd ? NAN : hi > t->hi ? t->hi : hi < t->lo ? t->lo : hi;
 }
 
 static enum status observe_range(const struct plan *p, const struct tail *t,
@@ -288,15 +318,24 @@ static enum status stats_run(struct plan *p, struct step *s, struct err *e)
     const float *x = plan_floats(p, t->src);
     float *shift = tail_wide(p, t, WIDE_SHIFT);
     struct sheet_moments m = scratch_moments(p, t);
-    /* A value of each channel is never far from its mean, in units of its
-     * deviation: squares of the differences keep their digits. */
-    sheet_widen(&t->sheet, x, shift);
-    sheet_measure(&t->sheet, x, shift, plan_scratch_data(p), &m);
-    set_batch(p, t, &m, shift);
+    struct ends ends = no_ends;
+    if (!t->stats) {
+        /* A value of each channel is never far from its mean, in units of its
+         * deviation: squares of the differences keep their digits. */
+        sheet_widen(&t->sheet, x, shift);
+        sheet_measure(&t->sheet, x, shift, plan_scratch_data(p), &m);
+    }
+    for (int64_t c = 0; c < t->sheet.channels; c++) {
+        struct channel k =
+            t->stats ? collected(t, c) : measured(t, &m, shift, c);
+        set_batch(p, t, c, &k);
+        join_ends(p, t, c, k.end, &ends);
+    }
+    widen_norm(p, t);
     if (!t->q || !quant_observes(p, t->q))
         return STATUS_OK;
     float range[2];
-    range_of_ends(p, t, &m, range);
+    range_of_ends(t, &ends, range);
     return observe_range(p, t, range, e);
 }
 
@@ -306,9 +345,19 @@ static enum status observe_map(struct plan *p, const struct tail *t,
                                struct err *e)
 {
     struct sheet_map m;
-    tail_map(p, t, &m);
     float range[2];
     bool finite;
+    if (t->stats) {
+        struct ends ends = no_ends;
+        for (int64_t c = 0; c < t->sheet.channels; c++) {
+            float end[2];
+            sum_stats_ends(t->stats, c, end);
+            join_ends(p, t, c, end, &ends);
+        }
+        range_of_ends(t, &ends, range);
+        return observe_range(p, t, range, e);
+    }
+    tail_map(p, t, &m);
     sheet_range(&t->sheet, &m, plan_scratch_data(p), range, &finite);
     if (!finite)
         range[0] = range[1] = NAN;
@@ -334,6 +383,7 @@ static enum status map_run(struct plan *p, struct step *s, struct err *e)
     tail_map(p, t, &m);
     m.y = plan_floats(p, t->dst);
     m.mask = plan_data(p, t->mask);
+    m.code = plan_data(p, t->code);
     sheet_apply(&t->sheet, &m);
     return STATUS_OK;
 }
@@ -455,6 +505,12 @@ static void make_output(struct plan *p, struct tail *t)
     plan_keep(p, v->out);
 }
 
+void tail_give_codes(struct plan *p, struct tail *t, int buffer)
+{
+    t->code = buffer;
+    step_touch(p, t->map, buffer);
+}
+
 struct tail *tail_new(struct plan *p, const struct unit *u,
                       const struct tail_spec *spec)
 {
@@ -468,7 +524,7 @@ struct tail *tail_new(struct plan *p, const struct unit *u,
     t->src2 = spec->src2;
     t->borrowed = spec->borrowed;
     t->bn = t->wide = t->vec = t->mask = t->dx = t->bias_grad = -1;
-    t->bias = t->point = -1;
+    t->bias = t->point = t->code = -1;
     t->lo = -INFINITY;
     t->hi = INFINITY;
     find_chain(p, t);
@@ -477,6 +533,7 @@ struct tail *tail_new(struct plan *p, const struct unit *u,
     find_sheet(p, t);
     make_vectors(p, t);
     make_output(p, t);
+    p->value[u->node[u->n - 1]].tail = t;
     const int kept[] = {t->src, t->mask, t->bias, t->w ? t->w->factor : -1};
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
         if (kept[i] >= 0)
@@ -512,6 +569,7 @@ enum status tail_forward(struct plan *p, struct tail *t, struct err *e)
     struct step *s = tail_step(p, &map_kind, t);
     if (!s)
         return err_memory(e, "plan");
+    t->map = s;
     step_touch(p, s, t->src2);
     step_touch(p, s, t->dst);
     step_touch(p, s, t->mask);

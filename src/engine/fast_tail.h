@@ -7,6 +7,7 @@
 #ifndef ENGINE_FAST_TAIL_H
 #define ENGINE_FAST_TAIL_H
 
+#include "engine/fast_sums.h"
 #include "engine/plan_impl.h"
 #include "engine/sheet.h"
 #include "engine/weights.h"
@@ -29,9 +30,12 @@ struct tail {
     int point;
     int wide, vec;            /* buffers, -1 */
     int mask;                 /* buffer of bytes, -1 */
+    int code;                 /* dst as codes, buffer, -1 */
+    const struct sum_stats *stats;     /* of src; NULL: it is to be measured */
     int part[SHEET_PARTS], n_part;     /* of the gradient that comes in */
     int dx;                   /* gradient of src */
     bool has_bias;            /* src has the bias in it already */
+    struct step *map;         /* the step that maps; NULL: none */
 };
 
 struct tail_spec {
@@ -49,6 +53,8 @@ struct tail *tail_new(struct plan *p, const struct unit *u,
                       const struct tail_spec *spec);
 /* The product may add the bias while it writes; when true, it must. */
 bool tail_give_bias(struct tail *t);
+/* Its map writes codes beside the numbers. */
+void tail_give_codes(struct plan *p, struct tail *t, int buffer);
 enum status tail_forward(struct plan *p, struct tail *t, struct err *e);
 /* Afterwards t->dx is the gradient of src, and of src2; -1: there is none to
  * compute, the parts are it. */

@@ -5,7 +5,8 @@
 
 #include <math.h>
 
-const char *const sum_name[SUM_COUNT] = {"auto", "int8", "f32", "own"};
+const char *const sum_name[SUM_COUNT] = {"auto", "int8", "f32", "own",
+                                         "float"};
 
 /* ---- steps ---- */
 

@@ -34,10 +34,13 @@ const struct backend *backend_find(const char *name);   /* NULL: none */
 enum grad_type { GRAD_AUTO, GRAD_F32, GRAD_BF16, GRAD_COUNT };
 extern const char *const grad_name[GRAD_COUNT];
 
-/* How mode int makes its sums where back end fast has a choice: oneDNN on
- * bytes or on whole numbers in float32, or a kernel of its own. A way that is
- * not exact for a layer's codes gives way to the next. */
-enum sum_path { SUM_AUTO, SUM_INT8, SUM_F32, SUM_OWN, SUM_COUNT };
+/* How sums of codes are made, in mode int and in mode fake, where back end fast
+ * has a choice: oneDNN on bytes or on whole numbers in float32, or a kernel of
+ * its own. A way that is not exact for a layer's codes gives way to the next.
+ * float: mode fake multiplies values, not codes. */
+enum sum_path {
+    SUM_AUTO, SUM_INT8, SUM_F32, SUM_OWN, SUM_FLOAT, SUM_COUNT
+};
 extern const char *const sum_name[SUM_COUNT];
 
 /* Called between steps; anything but STATUS_OK (STATUS_STOPPED) abandons the

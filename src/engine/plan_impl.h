@@ -53,6 +53,7 @@ struct step {
 
 struct unit;
 struct dnn;
+struct tail;
 struct deployed;
 
 /* Recomputes an inner value of a fused unit into `out`, in logical layout. */
@@ -100,8 +101,9 @@ struct value {
     bool wants_grad;
     struct quantizer *q, *q_in;        /* in force in this mode, or NULL */
     int point, point_in;
-    int code, view_code;      /* mode int: buffers of codes, -1 */
-    struct quantizer *grid;   /* mode int: whose grid they are; NULL: numbers */
+    int code, view_code;      /* buffers of codes, -1 */
+    struct quantizer *grid;   /* whose grid they are; NULL: numbers */
+    struct tail *tail;        /* fast, not mode int: what makes it, or NULL */
     int unit;
     struct node_params params;
 };

@@ -120,6 +120,42 @@ round_to(const struct finish *finish, const float *z, float *y, int64_t n,
                         &f.grid);
 }
 
+/* y NULL: codes alone. */
+static inline __attribute__((always_inline)) void
+round_codes(const struct finish *finish, const float *z, float *y,
+            unsigned char *code, int64_t n, bool divide)
+{
+    const struct finish f = *finish;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float v = code_of(limit(z[i], f.lo, f.hi), &f.grid, divide);
+        v = limit(v < CODE_LIMIT ? v : -CODE_LIMIT, f.grid.lo, f.grid.hi);
+        if (y)
+            y[i] = (v - f.grid.zero_point) * f.grid.scale;
+        code[i] = (unsigned char)(int32_t)(v - f.grid.lo);
+    }
+}
+
+ENGINE_CLONES static void k_codes_mul(const struct finish *f, const float *z,
+                                      float *y, unsigned char *code,
+                                      int64_t n)
+{
+    if (y)
+        round_codes(f, z, y, code, n, false);
+    else
+        round_codes(f, z, NULL, code, n, false);
+}
+
+ENGINE_CLONES static void k_codes_div(const struct finish *f, const float *z,
+                                      float *y, unsigned char *code,
+                                      int64_t n)
+{
+    if (y)
+        round_codes(f, z, y, code, n, true);
+    else
+        round_codes(f, z, NULL, code, n, true);
+}
+
 ENGINE_CLONES static void k_round_mul(const struct finish *f, const float *z,
                                       float *y, int64_t n)
 {
@@ -398,11 +434,14 @@ static void apply_chunk(const struct sheet_map *m, int64_t at, int64_t col,
 {
     float buffer[SHEET_CHUNK];
     const float *z = map_z(m, at, col, n, buffer);
-    float *y = m->y + at;
+    float *y = m->y ? m->y + at : NULL;
     if (m->mask)
         mark_chunk(m, z, m->mask + at, n);
     const struct finish f = finish_of(m);
-    if (m->grid.on)
+    if (m->code)
+        (m->grid.divide ? k_codes_div : k_codes_mul)(&f, z, y, m->code + at,
+                                                     n);
+    else if (m->grid.on)
         (m->grid.divide ? k_round_div : k_round_mul)(&f, z, y, n);
     else if (clamps(m))
         k_clamp(z, m->lo, m->hi, y, n);

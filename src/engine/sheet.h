@@ -52,8 +52,9 @@ struct sheet_map {
     const float *a, *b;       /* wide; NULL: 1 and 0 */
     float lo, hi;
     struct round_grid grid;
-    float *y;                 /* may be x */
+    float *y;                 /* may be x; NULL: codes alone */
     unsigned char *mask;      /* where the gradient passes, or NULL */
+    unsigned char *code;      /* y's codes, from the lowest on, or NULL */
 };
 void sheet_apply(const struct sheet *s, const struct sheet_map *m);
 

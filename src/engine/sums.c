@@ -41,6 +41,11 @@ static bool f32_fits(const struct sum_bounds *b)
     return b->input * b->weights < EXACT;
 }
 
+bool sums_int8_exact(const struct sum_bounds *b)
+{
+    return int8_fits(b) && (pairs_fit(b) || dnn_has_vnni());
+}
+
 /* With the weights there are now; an exact way always. */
 static enum sum_path choose(const struct sums *s)
 {
@@ -235,9 +240,8 @@ static enum status plan_path(struct plan *p, struct sums *s, struct err *e)
     const struct sum_bounds *b = &s->spec.bounds;
     enum sum_path want = s->spec.want;
     s->planned = SUM_OWN;
-    bool int8 = want == SUM_AUTO || want == SUM_INT8;
-    if (int8 && int8_fits(b) && borders_init(p, s) &&
-        (pairs_fit(b) || dnn_has_vnni()))
+    bool int8 = want == SUM_AUTO || want == SUM_FLOAT || want == SUM_INT8;
+    if (int8 && sums_int8_exact(b) && borders_init(p, s))
         TRY(make_dnn(p, s, SUM_INT8, e));
     if (!s->dnn && want != SUM_OWN && f32_fits(b))
         TRY(make_dnn(p, s, SUM_F32, e));

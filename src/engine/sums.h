@@ -123,6 +123,9 @@ void own_run(const struct sums_call *c);
 size_t own_scratch_bytes(const struct plan *p, const struct own_sums *o);
 const char *own_describe(void);
 
+/* Bytes are exact within such bounds on this machine. */
+bool sums_int8_exact(const struct sum_bounds *b);
+
 /* How sums of codes are made on this machine and why, a line each. */
 void sums_describe(struct str *out);
 
