@@ -89,6 +89,11 @@ static struct span widened(real lo, real hi)
     return (struct span){lo, hi};
 }
 
+real hist_edge_gap(real lo, real width)
+{
+    return (width + lo) - lo;
+}
+
 static int64_t bin_of(real x, real lo, real width, int bins)
 {
     real b = (x - lo) / width;
@@ -108,6 +113,7 @@ static void redistribute(const struct hist *h, const real *block,
     real bins = (real)h->bins;
     real wide = (to.hi - to.lo) / bins;
     real width = (from.hi - from.lo) / bins;
+    real gap = hist_edge_gap(from.lo, width);
 
     for (int i = 0; i < h->bins; i++)
         out[i] = 0;
@@ -115,7 +121,7 @@ static void redistribute(const struct hist *h, const real *block,
         real start = from.lo + width * (real)i;
         int64_t b = bin_of(start, to.lo, wide, h->bins);
         real end = to.lo + wide * (real)(b + 1);
-        real part = real_rint((end - start) / width * old[i]);
+        real part = real_rint((end - start) / gap * old[i]);
 
         part = part < old[i] ? part : old[i];
         out[b] += part;
@@ -159,7 +165,8 @@ static void first_batch(const struct hist *h, real *block,
 }
 
 /* AIMET takes the end of the range from its last edge, which may lie an ulp
- * beside the largest value seen; counts are then redistributed too. */
+ * beside the largest value seen; counts are then redistributed too, unless
+ * the limit brings it back. */
 static real last_edge(const struct hist *h, real lo, real hi)
 {
     real bins = (real)h->bins;
@@ -177,8 +184,7 @@ static void next_batch(const struct hist *h, real *block,
 
     if (seen.lo < to.lo)
         to.lo = real_fmax(seen.lo, real_fmin(block[HIST_LIMIT_LO], to.lo));
-    if (seen.hi > to.hi)
-        to.hi = real_fmin(seen.hi, real_fmax(block[HIST_LIMIT_HI], to.hi));
+    to.hi = real_fmin(real_fmax(seen.hi, to.hi), block[HIST_LIMIT_HI]);
     if (to.lo != block[HIST_LO] || to.hi != block[HIST_HI]) {
         redistribute(h, block, to, work);
         for (int i = 0; i < h->bins; i++)

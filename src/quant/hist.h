@@ -32,6 +32,10 @@ struct hist_view {
 bool hist_channel(const struct observer *o, const struct qspec *s,
                   int64_t channel, struct hist_view *out);
 
+/* Width of a bin as AIMET has it: the first edge behind lo, rounded, less
+ * lo. */
+real hist_edge_gap(real lo, real width);
+
 /* torch.histc: counts of x between lo and hi added into count; what lies
  * outside is left out. */
 void hist_count(const real *x, int64_t n, real lo, real hi, int bins,

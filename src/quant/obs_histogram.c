@@ -46,17 +46,21 @@ static void init(struct observer *o, const struct qspec *s)
     }
 }
 
-/* Point i of n evenly spaced ones, both ends exact. */
-static real spaced(real lo, real hi, int64_t n, int64_t i)
+/* Point i of n evenly spaced ones, both ends exact: torch.linspace, whose
+ * loop is compiled with fused multiply-add. */
+static inline __attribute__((always_inline)) real
+spaced(real lo, real hi, int64_t n, int64_t i)
 {
     real step = (hi - lo) / (real)(n - 1);
 
-    return i < n / 2 ? lo + step * (real)i : hi - step * (real)(n - 1 - i);
+    return i < n / 2 ? real_fma(step, (real)i, lo)
+                     : real_fma(-step, (real)(n - 1 - i), hi);
 }
 
 /* The bin of the new range whose edges enclose x; `from` is where the last
  * one was found (x rises). */
-static int64_t find_bin(real lo, real hi, int64_t bins, real x, int64_t from)
+static inline __attribute__((always_inline)) int64_t
+find_bin(real lo, real hi, int64_t bins, real x, int64_t from)
 {
     while (from < bins - 1 && spaced(lo, hi, bins + 1, from + 1) <= x)
         from++;
@@ -67,8 +71,9 @@ struct ends {
     real lo, hi;
 };
 
-static void upscale(const struct qspec *s, const real *block,
-                    struct ends to, real *out)
+QUANT_CLONES_FMA static void upscale(const struct qspec *s,
+                                     const real *block, struct ends to,
+                                     real *out)
 {
     int64_t bins = bins_of(s);
     int64_t parts = (int64_t)s->observer_param[HISTOGRAM_UPSAMPLE];

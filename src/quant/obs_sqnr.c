@@ -23,6 +23,7 @@ static const struct qrow rows[] = {
 
 struct search {
     const struct hist_view *hist;
+    real width;               /* of a bin: its first edges' difference */
     real steps;               /* codes - 1 */
     real least;               /* smallest step size */
     real gamma;
@@ -35,11 +36,11 @@ QUANT_CLONES static void noise_block(const struct search *s, real delta,
                                      real *out)
 {
     const struct hist_view *h = s->hist;
-    real first = h->lo + h->width / 2, steps = s->steps;
+    real width = s->width, first = h->lo + width / 2, steps = s->steps;
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real x = first + h->width * (real)(from + (int)i);
+        real x = first + width * (real)(from + (int)i);
         real q = real_rint(x / delta - offset);
         real c = q < 0 ? 0 : q > steps ? steps : q;
         real d = real_fabs((c + offset) * delta - x);
@@ -123,6 +124,7 @@ static void search_channel(const struct qspec *spec,
     qspec_codes(spec, &low, &high);
     *s = (struct search){
         .hist = h,
+        .width = hist_edge_gap(h->lo, h->width),
         .steps = (real)(high - low),
         .least = (real)fmin(0x1p-23, 0.01 / (double)(high - low)),
         .gamma = (real)spec->observer_param[SQNR_GAMMA],
