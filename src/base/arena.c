@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #if defined(__has_feature)
@@ -31,6 +32,7 @@
 
 #define MEM_ALIGN 64
 #define ARENA_ALIGN 16
+#define LARGE_BLOCK ((size_t)4 << 20)
 #define ARENA_BLOCK ((size_t)32 * 1024)
 
 struct arena_block {
@@ -166,6 +168,60 @@ void mem_free(void *p)
 {
     free(p);
 }
+
+#ifdef ARENA_ASAN
+/* Where accesses beyond the end are to be found. */
+void *mem_map(size_t bytes)
+{
+    return mem_alloc(1, bytes);
+}
+
+void mem_unmap(void *p)
+{
+    mem_free(p);
+}
+#else
+/* Before the block stands the mapping's size; 0: it is of the heap. Large
+ * pages where the system has them on request: faults for small ones cost more
+ * than their use. */
+static void *map_pages(size_t total)
+{
+    void *base = mmap(NULL, total, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    madvise(base, total, MADV_HUGEPAGE);
+#endif
+    memcpy(base, &total, sizeof total);
+    return base;
+}
+
+void *mem_map(size_t bytes)
+{
+    if (bytes > (size_t)PTRDIFF_MAX - MEM_ALIGN)
+        return NULL;
+    size_t total = bytes + MEM_ALIGN;
+    if (total >= LARGE_BLOCK && mem_fails_now())
+        return NULL;
+    char *base = total >= LARGE_BLOCK ? map_pages(total)
+                                      : mem_alloc(1, total);
+    return base ? base + MEM_ALIGN : NULL;
+}
+
+void mem_unmap(void *p)
+{
+    size_t total;
+    if (!p)
+        return;
+    char *base = (char *)p - MEM_ALIGN;
+    memcpy(&total, base, sizeof total);
+    if (total > 0)
+        munmap(base, total);
+    else
+        mem_free(base);
+}
+#endif
 
 /* For lab/ and ui/: their strings are small, and a workbench that cannot get
  * a hundred bytes has nothing left to do but put the terminal back and end. */

@@ -24,6 +24,10 @@ void *mem_alloc(size_t count, size_t size);
 void *mem_grow(void *old, size_t old_bytes, size_t new_bytes);
 void mem_free(void *p);
 void mem_fail_after(long n);
+/* A block of many megabytes, 64-byte aligned, zeroed; a page costs memory and
+ * time only when it is first written. NULL on failure; freed by mem_unmap. */
+void *mem_map(size_t bytes);
+void mem_unmap(void *p);   /* NULL allowed */
 bool mem_fails_now(void);  /* counts a call; for other allocators of base/ */
 
 /* For strings and small things of lab/ and ui/: never NULL; runs out through

@@ -296,7 +296,7 @@ void plan_free(struct plan *p)
             p->step[i]->kind->fini(p->step[i]);
     deployed_free(p);
     dnn_free(p->dnn);
-    mem_free(p->memory);
+    mem_unmap(p->memory);
     mem_free(p->buf);
     mem_free(p->step);
     arena_free(p->arena);

@@ -118,7 +118,7 @@ enum status plan_place(struct plan *p, struct err *e)
             order[n++] = (struct order){i, p->buf[i].bytes};
     qsort(order, (size_t)n, sizeof(*order), by_bytes);
     place_all(p, order, n, order + p->n_buf);
-    p->memory = mem_alloc(p->memory_bytes + ALIGN, 1);
+    p->memory = mem_map(p->memory_bytes + ALIGN);
     if (!p->memory) {
         mem_free(order);
         return err_set(e, STATUS_MEM,

@@ -17,6 +17,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/hash128.h"
 #include "base/rng.h"
 #include "base/str.h"
 #include "common/temp_folder.h"
@@ -114,6 +115,124 @@ static void the_nth_allocation_can_be_made_to_fail_once(void **state)
     assert_non_null(c);
     mem_free(a);
     mem_free(c);
+}
+
+static void mapped_blocks_of_any_size_are_aligned_and_zeroed(void **state)
+{
+    (void)state;
+    static const size_t size[] = {0, 1, 4096, (4 << 20) - 64, 4 << 20,
+                                  (size_t)20 << 20};
+    for (size_t i = 0; i < sizeof size / sizeof size[0]; i++) {
+        unsigned char *p = mem_map(size[i]);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % 64, 0);
+        for (size_t k = 0; k < size[i]; k += 511)
+            assert_int_equal(p[k], 0);
+        memset(p, 7, size[i]);
+        mem_unmap(p);
+        mem_fail_after(1);
+        assert_null(mem_map(size[i]));
+    }
+    assert_null(mem_map(SIZE_MAX - 3));
+    mem_unmap(NULL);
+}
+
+/* Values of the published C++ code, as other implementations give them. */
+static void the_fast_hash_is_the_published_one(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t a, b;
+    } known[] = {
+        {"", 0, 0},
+        {"hello", 0xcbd8a7b341bd9b02, 0x5b1e906a48ae1d19},
+        {"The quick brown fox jumps over the lazy dog",
+         0xe34bbc7bbc071b6c, 0x7a433ca9c49a9347},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        struct hash128 h;
+        hash128_init(&h, 0);
+        hash128_add(&h, known[i].text, strlen(known[i].text));
+        struct digest d = hash128_end(&h);
+        assert_int_equal(d.half[0], known[i].a);
+        assert_int_equal(d.half[1], known[i].b);
+    }
+}
+
+/* The verification of the published test suite: keys 0; 0 1; 0 1 2; .. with
+ * seeds from 256 down, and the hash of all their hashes. */
+static void the_fast_hash_passes_the_published_verification(void **state)
+{
+    (void)state;
+    unsigned char key[256], all[256 * 16];
+    for (unsigned i = 0; i < 256; i++) {
+        struct hash128 h;
+        key[i] = (unsigned char)i;
+        hash128_init(&h, 256 - i);
+        hash128_add(&h, key, i);
+        struct digest d = hash128_end(&h);
+        for (int k = 0; k < 16; k++)
+            all[16 * i + (unsigned)k] =
+                (unsigned char)(d.half[k / 8] >> (8 * (k % 8)));
+    }
+    struct hash128 h;
+    hash128_init(&h, 0);
+    hash128_add(&h, all, sizeof all);
+    assert_int_equal(hash128_end(&h).half[0] & 0xffffffff, 0x6384ba69);
+}
+
+static void a_hash_does_not_depend_on_how_its_bytes_come(void **state)
+{
+    (void)state;
+    unsigned char data[100];
+    struct rng *r = rng_new(3, RNG_INIT);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (unsigned char)rng_below(r, 256);
+    for (int trial = 0; trial < 200; trial++) {
+        struct hash128 whole, cut;
+        size_t n = rng_below(r, sizeof data + 1);
+        hash128_init(&whole, 1);
+        hash128_init(&cut, 1);
+        hash128_add(&whole, data, n);
+        for (size_t at = 0; at < n;) {
+            size_t piece = rng_below(r, 40);
+            piece = piece < n - at ? piece : n - at;
+            hash128_add(&cut, data + at, piece);
+            at += piece;
+        }
+        struct digest a = hash128_end(&whole), b = hash128_end(&cut);
+        assert_true(digest_equal(&a, &b));
+        /* Asking for the digest ends nothing; another bit changes it. */
+        data[0] ^= 1;
+        hash128_init(&cut, 1);
+        hash128_add(&cut, data, n);
+        data[0] ^= 1;
+        b = hash128_end(&cut);
+        assert_true(digest_equal(&a, &b) == (n == 0));
+    }
+    rng_free(r);
+}
+
+static void pieces_of_a_hash_keep_their_ends(void **state)
+{
+    (void)state;
+    struct hash128 a, b;
+    hash128_init(&a, 0);
+    hash128_init(&b, 0);
+    hash128_add_text(&a, "ab");
+    hash128_add_text(&a, "c");
+    hash128_add_text(&b, "a");
+    hash128_add_text(&b, "bc");
+    struct digest x = hash128_end(&a), y = hash128_end(&b);
+    assert_false(digest_equal(&x, &y));
+    hash128_init(&a, 0);
+    hash128_init(&b, 0);
+    hash128_add_text(&a, "");
+    hash128_add_text(&b, NULL);
+    x = hash128_end(&a);
+    y = hash128_end(&b);
+    assert_false(digest_equal(&x, &y));
 }
 
 static void an_arena_hands_out_separate_zeroed_pieces(void **state)
@@ -582,6 +701,11 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_overflowing_size_gives_no_memory),
     cmocka_unit_test(growing_keeps_the_old_and_zeroes_the_new),
     cmocka_unit_test(the_nth_allocation_can_be_made_to_fail_once),
+    cmocka_unit_test(mapped_blocks_of_any_size_are_aligned_and_zeroed),
+    cmocka_unit_test(the_fast_hash_is_the_published_one),
+    cmocka_unit_test(the_fast_hash_passes_the_published_verification),
+    cmocka_unit_test(a_hash_does_not_depend_on_how_its_bytes_come),
+    cmocka_unit_test(pieces_of_a_hash_keep_their_ends),
     cmocka_unit_test(an_arena_hands_out_separate_zeroed_pieces),
     cmocka_unit_test(an_arena_without_memory_says_so),
     cmocka_unit_test(a_string_grows_and_is_taken),
