@@ -309,6 +309,7 @@ static enum status epoch_done(struct lab *l, struct err *e)
     enum status s = has_val ? lab_eval(l, &ask, &val, e) : STATUS_OK;
     const struct metrics *m = has_val && !s ? &val : NULL;
     epoch_series(l, m);
+    trainer_epoch_loss(l->trainer, m ? m->loss : l->epoch.loss);
     layer_flips_update(l);
     print_epoch(l, m);
     stream_epoch(l, m);

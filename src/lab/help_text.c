@@ -229,10 +229,10 @@ void help_source(struct lab *l, const void *row, struct out *out)
 
 void help_schedule(struct lab *l, const void *row, struct out *out)
 {
-    static const char *const setting[] = { "a", "b", "c" };
+    static const char *const setting[] = { "a", "b", "c", "d" };
     const struct schedule_row *s = row;
     (void)l;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         if (s->param_name[i])
             out_printf(out, OUT_RESULT, "  %s: train.schedule.%s, default %s",
                        s->param_name[i], setting[i],
@@ -343,8 +343,11 @@ const struct help_topic help_topic_table[] = {
           "noise=X, delay=N, and the kind's settings (`help lsq`).",
       .list = "quantizer" },
     { .name = "schedules", .help = "how the learning rate changes",
-      .text = "set train.schedule NAME chooses one, train.schedule.a, .b and "
-              ".c are its numbers. Epochs count from the start of `train`.",
+      .text = "set train.schedule NAME chooses one, train.schedule.a, .b, .c "
+              "and .d are its numbers. Epochs count from the start of "
+              "`train`; warmup is how many of them the rate takes to rise to "
+              "its full value. plateau looks at the validation loss, or "
+              "without such a split at the training loss.",
       .more = more_schedules },
     { .name = "scripts", .help = "files of commands, and records",
       .text =

@@ -379,6 +379,9 @@ const struct setting setting_table[] = {
     { .name = "train.schedule.c", .type = SET_REAL, .flags = MODEL,
       .offset = AT(train.schedule_param[2]), .lo = -BIG, .hi = BIG,
       .help = "third number of the schedule" },
+    { .name = "train.schedule.d", .type = SET_REAL, .flags = MODEL,
+      .offset = AT(train.schedule_param[3]), .lo = -BIG, .hi = BIG,
+      .help = "fourth number of the schedule" },
     { .name = "train.seed", .type = SET_INT, .flags = SET_MODEL,
       .offset = AT(train.seed), .lo = 0, .hi = 9e15, .apply = apply_seed,
       .help = "seed of initial weights, generated data, shuffling, dropout; "

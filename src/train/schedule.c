@@ -49,6 +49,36 @@ static double factor_cosine(double epoch, double epochs,
            (1.0 - param[1]) * 0.5 * (1.0 + cos(3.14159265358979323846 * part));
 }
 
+/* torch.optim.lr_scheduler.ReduceLROnPlateau with mode min, threshold_mode
+ * rel, cooldown 0, min_lr 0 and eps 1e-8: an epoch is better when its loss is
+ * below best * (1 - threshold); after more than `patience` epochs that are
+ * not, the rate is multiplied by the factor, unless that lowers it by no more
+ * than eps. A loss that is not a number is not better. */
+enum { PLATEAU_FACTOR = WARMUP + 1, PLATEAU_PATIENCE, PLATEAU_THRESHOLD };
+#define PLATEAU_EPS 1e-8
+
+static void listen_plateau(struct schedule_state *s, double loss, double lr,
+                           const double param[4])
+{
+    double next = s->factor * param[PLATEAU_FACTOR];
+    if (loss < s->best * (1.0 - param[PLATEAU_THRESHOLD])) {
+        s->best = loss;
+        s->bad = 0.0;
+    } else {
+        s->bad += 1.0;
+    }
+    if (s->bad <= param[PLATEAU_PATIENCE])
+        return;
+    s->bad = 0.0;
+    if (next >= 0.0 && lr * (s->factor - next) > PLATEAU_EPS)
+        s->factor = next;
+}
+
+void schedule_state_init(struct schedule_state *s)
+{
+    *s = (struct schedule_state){ .factor = 1.0, .best = HUGE_VAL };
+}
+
 const struct schedule_row *schedule_find(const char *name)
 {
     for (int i = 0; i < schedule_count; i++)
@@ -68,5 +98,11 @@ const struct schedule_row schedule_table[] = {
     { .name = "cosine", .factor = factor_cosine,
       .help = "half a cosine down to floor at the end of the goal",
       .param_name = { "warmup", "floor" } },
+    { .name = "plateau", .factor = factor_constant,
+      .help = "times factor after more than patience epochs whose loss is "
+              "not below the best by the threshold's share",
+      .param_name = { "warmup", "factor", "patience", "threshold" },
+      .param_default = { 0.0, 0.1, 10.0, 1e-4 },
+      .listen = listen_plateau },
 };
 const int schedule_count = sizeof schedule_table / sizeof schedule_table[0];

@@ -47,6 +47,7 @@ struct trainer {
     struct rng *stream[RNG_STREAMS];  /* shuffle, augment, dropout, round */
     int64_t epoch, steps;
     double goal_start, goal_epochs;
+    struct schedule_state heard;      /* since the goal was set */
     void *undo;               /* graph state, then the streams */
     size_t undo_bytes, graph_bytes;
 };

@@ -78,6 +78,7 @@ enum status trainer_new(struct graph *g, const struct dataset *d,
     t->graph = g;
     t->data = d;
     t->set = *s;
+    schedule_state_init(&t->heard);
     enum status status = trainer_make(t, e);
     if (status != STATUS_OK) {
         trainer_free(t);
@@ -126,6 +127,8 @@ enum status trainer_set(struct trainer *t, const struct train_settings *s,
     }
     if (needs_plans(s, &t->set))
         feed_drop_plans(&t->feed);
+    if (s->schedule != t->set.schedule)
+        schedule_state_init(&t->heard);
     t->set = *s;
     feed_limit(&t->feed, s->epoch_batches);
     t->feed.batcher.augment = s->augment;
@@ -173,12 +176,20 @@ void trainer_goal(struct trainer *t, double epochs)
 {
     t->goal_start = trainer_epoch(t);
     t->goal_epochs = epochs;
+    schedule_state_init(&t->heard);
+}
+
+void trainer_epoch_loss(struct trainer *t, double loss)
+{
+    const struct schedule_row *s = t->set.schedule;
+    if (s->listen)
+        s->listen(&t->heard, loss, t->set.hyper.lr, t->set.schedule_param);
 }
 
 static double learning_rate(const struct trainer *t)
 {
     double epoch = trainer_epoch(t) - t->goal_start;
-    return t->set.hyper.lr *
+    return t->set.hyper.lr * t->heard.factor *
            t->set.schedule->factor(epoch, t->goal_epochs,
                                    t->set.schedule_param);
 }

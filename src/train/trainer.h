@@ -42,16 +42,27 @@ extern const int optimizer_count;
 const struct optimizer_row *optimizer_find(const char *name);
 
 /* ---- schedules ---- */
+/* What a schedule that listens to the epochs' losses remembers. */
+struct schedule_state {
+    double factor;            /* on the rate, so far */
+    double best;              /* lowest loss; infinite before the first */
+    double bad;               /* epochs since then without a lower one */
+};
 struct schedule_row {
     const char *name, *help;
     /* Factor on the learning rate at epoch e of n (real: with the batch). */
     double (*factor)(double epoch, double epochs, const double param[4]);
     const char *param_name[4];
     double param_default[4];
+    /* Optional. An epoch has ended with this loss; lr: before any factor. */
+    void (*listen)(struct schedule_state *s, double loss, double lr,
+                   const double param[4]);
 };
-extern const struct schedule_row schedule_table[]; /* constant step cosine */
+/* constant step cosine plateau */
+extern const struct schedule_row schedule_table[];
 extern const int schedule_count;
 const struct schedule_row *schedule_find(const char *name);
+void schedule_state_init(struct schedule_state *s);
 
 /* ---- metrics ---- */
 struct metrics {
@@ -104,6 +115,9 @@ const struct train_settings *trainer_settings(const struct trainer *t);
 
 /* Length of the present goal for schedules: epochs counted from now. */
 void trainer_goal(struct trainer *t, double epochs);
+/* How the epoch ended, for schedules that listen: the loss of the validation
+ * split, or without one that of training. */
+void trainer_epoch_loss(struct trainer *t, double loss);
 
 struct batch_result {
     double loss, acc, grad_norm, lr, seconds;

@@ -3,6 +3,7 @@
  *
  *   counts (4)         epoch, position, steps, samples of the split
  *   goal (2)           where it began, its length, in epochs
+ *   schedule (3)       factor, lowest loss, epochs without a lower one
  *   order (n)          of the epoch, indices into the training block
  *   rng.NAME           states of the streams
  *   age, slot.K        optimiser; an array of zeros is left out
@@ -49,10 +50,12 @@ static enum status save_place(const struct trainer *t, struct bag *b,
         [COUNT_SAMPLES] = batcher->n,
     };
     double goal[2] = { t->goal_start, t->goal_epochs };
-    struct shape n = shape_1(COUNTS), two = shape_1(2);
+    double heard[3] = { t->heard.factor, t->heard.best, t->heard.bad };
+    struct shape n = shape_1(COUNTS), two = shape_1(2), three = shape_1(3);
     struct shape samples = shape_1(batcher->n);
     TRY(bag_put(b, "trainer.counts", DTYPE_I64, &n, counts, e));
     TRY(bag_put(b, "trainer.goal", DTYPE_F64, &two, goal, e));
+    TRY(bag_put(b, "trainer.schedule", DTYPE_F64, &three, heard, e));
     return bag_put(b, "trainer.order", DTYPE_U32, &samples, batcher->index,
                    e);
 }
@@ -135,6 +138,7 @@ struct loaded {
     const struct optimizer_row *optimizer;
     int64_t counts[COUNTS];
     double goal[2];
+    struct schedule_state heard;
     uint32_t *order;
     unsigned char *rng[RNG_STREAMS];
     struct slots slots;
@@ -189,6 +193,24 @@ static enum status load_place(const struct trainer *t, const struct bag *b,
         return err_set(e, STATUS_FORMAT, "position %" PRId64 " is not within "
                        "%" PRId64 " samples", l->counts[COUNT_POSITION],
                        have);
+    return STATUS_OK;
+}
+
+/* Files from before there were schedules that listen have no such tensor. */
+static enum status load_heard(const struct bag *b, struct loaded *l,
+                              struct err *e)
+{
+    struct shape three = shape_1(3);
+    double v[3];
+    schedule_state_init(&l->heard);
+    if (!bag_get(b, "trainer.schedule"))
+        return STATUS_OK;
+    TRY(bag_read(b, "trainer.schedule", DTYPE_F64, &three, v, e));
+    if (!(v[0] >= 0 && v[0] <= 1) || isnan(v[1]) || !(v[2] >= 0) ||
+        !isfinite(v[2]))
+        return err_set(e, STATUS_FORMAT, "trainer.schedule is factor %g, "
+                       "loss %g, %g epochs", v[0], v[1], v[2]);
+    l->heard = (struct schedule_state){ v[0], v[1], v[2] };
     return STATUS_OK;
 }
 
@@ -325,6 +347,7 @@ static enum status load_all(const struct trainer *t, const struct bag *b,
 {
     TRY(load_text(b, l, e));
     TRY(load_place(t, b, l, e));
+    TRY(load_heard(b, l, e));
     TRY(load_order(t, b, l, e));
     TRY(load_streams(t, b, l, e));
     return load_slots(t, b, l, e);
@@ -341,6 +364,7 @@ enum status trainer_load(struct trainer *t, const struct bag *b,
         t->steps = l.counts[COUNT_STEPS];
         t->goal_start = l.goal[0];
         t->goal_epochs = l.goal[1];
+        t->heard = l.heard;
         batcher->position = l.counts[COUNT_POSITION];
         memcpy(batcher->index, l.order,
                (size_t)batcher->n * sizeof *l.order);

@@ -225,6 +225,52 @@ static void schedules_follow_their_formulas(void **state)
     assert_near(cosine->factor(5, 0, none), 1, 0, 0);
 }
 
+/* ReduceLROnPlateau's rule, epoch by epoch: patience 2, threshold 1e-4, so
+ * 0.9 * (1 - 1e-4) = 0.89991 is what has to be gone below. */
+static void plateau_cuts_the_rate_when_the_loss_stays(void **state)
+{
+    (void)state;
+    static const struct {
+        double loss, factor;
+    } epoch[] = {
+        { 1.0, 1 },           { 0.9, 1 },
+        { 0.9, 1 },           { 0.89995, 1 },
+        { 0.95, 0.5 },        { 0.95, 0.5 },
+        { 0.8999, 0.5 },      { (double)NAN, 0.5 },
+        { (double)INFINITY, 0.5 }, { 1, 0.25 },
+        { 1, 0.25 },          { 1, 0.25 },
+        { 1, 0.125 },         { 0.1, 0.125 },
+    };
+    const struct schedule_row *plateau = schedule_find("plateau");
+    double param[4] = { 0, 0.5, 2, 1e-4 }, warm[4] = { 2, 0.5, 2, 1e-4 };
+    struct schedule_state s;
+    schedule_state_init(&s);
+    for (size_t i = 0; i < sizeof epoch / sizeof epoch[0]; i++) {
+        plateau->listen(&s, epoch[i].loss, 0.1, param);
+        assert_near(s.factor, epoch[i].factor, 0, 0);
+    }
+    assert_near(plateau->factor(7, 10, param), 1, 0, 0);
+    assert_near(plateau->factor(1, 10, warm), 0.505, 1e-12, 0);
+}
+
+/* Patience 0: every epoch that is not better cuts; a cut of 1e-8 or less, or
+ * one that would raise the rate, is none. */
+static void plateau_stops_at_rates_that_do_not_count(void **state)
+{
+    (void)state;
+    const struct schedule_row *plateau = schedule_find("plateau");
+    double param[4] = { 0, 0.1, 0, 1e-4 }, up[4] = { 0, 2, 0, 1e-4 };
+    static const double want[] = { 1, 0.1, 0.01, 0.01, 0.01 };
+    struct schedule_state s;
+    schedule_state_init(&s);
+    for (int i = 0; i < 5; i++) {
+        plateau->listen(&s, 1, 1e-6, param);
+        assert_near(s.factor, want[i], 1e-15, 0);
+    }
+    plateau->listen(&s, 1, 1, up);
+    assert_near(s.factor, want[4], 1e-15, 0);
+}
+
 static void every_schedule_begins_near_one_with_its_defaults(void **state)
 {
     (void)state;
@@ -253,6 +299,8 @@ int main(void)
         cmocka_unit_test(one_output_is_a_class_by_its_sign),
         cmocka_unit_test(regression_errors_leave_out_targets_of_zero),
         cmocka_unit_test(schedules_follow_their_formulas),
+        cmocka_unit_test(plateau_cuts_the_rate_when_the_loss_stays),
+        cmocka_unit_test(plateau_stops_at_rates_that_do_not_count),
         cmocka_unit_test(every_schedule_begins_near_one_with_its_defaults),
     };
     gsl_set_error_handler_off();

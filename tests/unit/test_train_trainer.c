@@ -719,6 +719,43 @@ static void the_schedule_is_counted_from_the_goal(void **state)
     free_net(g);
 }
 
+/* Rate 0.01; the second epoch is no better, the goal begins anew. */
+static void plateau_hears_epochs_and_survives_saving(void **state)
+{
+    (void)state;
+    struct graph *g = net(DENSE_NET);
+    struct train_settings s = settings();
+    s.schedule = schedule_find("plateau");
+    memcpy(s.schedule_param, ((double[4]){ 0, 0.5, 0, 1e-4 }),
+           4 * sizeof(double));
+    struct trainer *t = start(g, jets, &s), *u = start(g, jets, &s);
+    struct err e;
+    trainer_epoch_loss(t, 2);
+    assert_near(step(t).lr, 0.01, 1e-12, 0);
+    trainer_epoch_loss(t, 2);
+    assert_near(step(t).lr, 0.005, 1e-12, 0);
+    struct bag *b = bag_new();
+    assert_int_equal(trainer_save(t, b, &e), STATUS_OK);
+    assert_int_equal(trainer_load(u, b, &e), STATUS_OK);
+    trainer_epoch_loss(u, 1.9999);
+    assert_near(step(u).lr, 0.0025, 1e-12, 0);
+    static const double bad[3][3] = {
+        { (double)NAN, 1, 0 }, { 2, 1, 0 }, { 1, 1, -1 },
+    };
+    struct shape three = shape_1(3);
+    for (int i = 0; i < 3; i++) {
+        bag_put(b, "trainer.schedule", DTYPE_F64, &three, bad[i], &e);
+        assert_int_equal(trainer_load(u, b, &e), STATUS_FORMAT);
+        assert_non_null(strstr(e.text, "trainer.schedule"));
+    }
+    trainer_goal(t, 2);
+    assert_near(step(t).lr, 0.01, 1e-12, 0);
+    bag_free(b);
+    trainer_free(t);
+    trainer_free(u);
+    free_net(g);
+}
+
 static void data_that_does_not_fit_is_refused(void **state)
 {
     (void)state;
@@ -884,6 +921,7 @@ int main(void)
         cmocka_unit_test(learned_scales_move_by_their_own_rate),
         cmocka_unit_test(clipping_bounds_the_step),
         cmocka_unit_test(the_schedule_is_counted_from_the_goal),
+        cmocka_unit_test(plateau_hears_epochs_and_survives_saving),
         cmocka_unit_test(data_that_does_not_fit_is_refused),
         cmocka_unit_test(evaluation_moves_nothing_and_repeats),
         cmocka_unit_test(a_limit_evaluates_the_first_samples),
