@@ -3,6 +3,7 @@
  * Written for oneDNN 2 and 3. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/onednn_int.h"
 
+#include <omp.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -11,13 +12,21 @@
 
 enum { SUMS_X, SUMS_W, SUMS_Y, SUMS_SCRATCH, SUMS_ARGS };
 
+/* What one caller at a time uses. */
+struct sums_lane {
+    dnnl_stream_t stream;
+    dnnl_memory_t memory[SUMS_ARGS];
+};
+
 struct dnn_sums {
     struct dnn *dnn;
     struct dnn_sums_spec spec;
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t prim;
     dnnl_primitive_t reorder;
-    dnnl_memory_t memory[SUMS_ARGS], plain;
+    dnnl_memory_t weights, plain;
+    struct sums_lane *lane;
+    int lanes;                /* 1 at least */
 };
 
 /* ---- descriptors ---- */
@@ -151,8 +160,21 @@ static enum status make_desc(struct dnn_sums *s, struct err *e)
     return st == dnnl_success ? STATUS_OK : dnn_fail(st, "a product", e);
 }
 
-enum status dnn_sums_new(struct dnn *d,
-                         const struct dnn_sums_spec *spec,
+static enum status make(struct dnn_sums *s, struct err *e)
+{
+    s->lanes = s->spec.lanes > 1 ? s->spec.lanes : 1;
+    s->lane = mem_alloc((size_t)s->lanes, sizeof(*s->lane));
+    if (!s->lane)
+        return err_memory(e, "a product");
+    TRY(make_desc(s, e));
+    if (!s->desc || is_slow(s))
+        return STATUS_OK;
+    DNN_TRY(dnnl_primitive_create(&s->prim, s->desc), "a product");
+    return STATUS_OK;
+}
+
+/* A primitive shares its work out as it was told when it was made. */
+enum status dnn_sums_new(struct dnn *d, const struct dnn_sums_spec *spec,
                          struct dnn_sums **out, struct err *e)
 {
     *out = NULL;
@@ -161,27 +183,37 @@ enum status dnn_sums_new(struct dnn *d,
         return err_memory(e, "a product");
     s->dnn = d;
     s->spec = *spec;
-    enum status st = make_desc(s, e);
-    if (st || !s->desc || is_slow(s)) {
+    int threads = omp_get_max_threads();
+    if (spec->lanes > 0)
+        omp_set_num_threads(1);
+    enum status st = make(s, e);
+    omp_set_num_threads(threads);
+    if (st || !s->prim) {
         dnn_sums_free(s);
         return st;
     }
-    dnnl_status_t made = dnnl_primitive_create(&s->prim, s->desc);
-    if (made != dnnl_success) {
-        dnn_sums_free(s);
-        return dnn_fail(made, "a product", e);
-    }
     *out = s;
     return STATUS_OK;
+}
+
+static void lane_fini(struct sums_lane *l)
+{
+    for (int i = 0; i < SUMS_ARGS; i++)
+        if (l->memory[i])
+            dnnl_memory_destroy(l->memory[i]);
+    if (l->stream)
+        dnnl_stream_destroy(l->stream);
 }
 
 void dnn_sums_free(struct dnn_sums *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < SUMS_ARGS; i++)
-        if (s->memory[i])
-            dnnl_memory_destroy(s->memory[i]);
+    for (int i = 0; i < s->lanes && s->lane; i++)
+        lane_fini(&s->lane[i]);
+    mem_free(s->lane);
+    if (s->weights)
+        dnnl_memory_destroy(s->weights);
     if (s->plain)
         dnnl_memory_destroy(s->plain);
     if (s->prim)
@@ -219,9 +251,15 @@ size_t dnn_sums_weight_bytes(const struct dnn_sums *s)
     return dnnl_memory_desc_get_size(arg_desc(s, SUMS_W));
 }
 
+static size_t lane_scratch(const struct dnn_sums *s)
+{
+    size_t bytes = dnnl_memory_desc_get_size(arg_desc(s, SUMS_SCRATCH));
+    return (bytes + 63) / 64 * 64;
+}
+
 size_t dnn_sums_scratch_bytes(const struct dnn_sums *s)
 {
-    return dnnl_memory_desc_get_size(arg_desc(s, SUMS_SCRATCH));
+    return lane_scratch(s) * (size_t)s->lanes;
 }
 
 static enum status reorder_make(struct dnn_sums *s, const desc_t *plain,
@@ -242,8 +280,8 @@ static enum status reorder_make(struct dnn_sums *s, const desc_t *plain,
     return STATUS_OK;
 }
 
-enum status dnn_sums_bind(struct dnn_sums *s, void *weights, void *scratch,
-                          struct err *e)
+static enum status lane_bind(struct dnn_sums *s, struct sums_lane *l,
+                             void *weights, void *scratch, struct err *e)
 {
     void *const at[SUMS_ARGS] = {
         [SUMS_X] = DNNL_MEMORY_NONE,
@@ -251,13 +289,28 @@ enum status dnn_sums_bind(struct dnn_sums *s, void *weights, void *scratch,
         [SUMS_Y] = DNNL_MEMORY_NONE,
         [SUMS_SCRATCH] = scratch,
     };
+    DNN_TRY(dnnl_stream_create(&l->stream, s->dnn->engine,
+                               dnnl_stream_default_flags),
+            "a stream");
     for (int i = 0; i < SUMS_ARGS; i++) {
-        if (i == SUMS_SCRATCH && dnn_sums_scratch_bytes(s) == 0)
+        if (i == SUMS_SCRATCH && lane_scratch(s) == 0)
             continue;
-        DNN_TRY(dnnl_memory_create(&s->memory[i], arg_desc(s, i),
+        DNN_TRY(dnnl_memory_create(&l->memory[i], arg_desc(s, i),
                                    s->dnn->engine, at[i]),
                 "memory");
     }
+    return STATUS_OK;
+}
+
+enum status dnn_sums_bind(struct dnn_sums *s, void *weights, void *scratch,
+                          struct err *e)
+{
+    for (int i = 0; i < s->lanes; i++)
+        TRY(lane_bind(s, &s->lane[i], weights,
+                      (char *)scratch + (size_t)i * lane_scratch(s), e));
+    DNN_TRY(dnnl_memory_create(&s->weights, arg_desc(s, SUMS_W),
+                               s->dnn->engine, weights),
+            "memory");
     struct sums_descs d = descs_of(&s->spec);
     desc_t plain;
     memset(&plain, 0, sizeof(plain));
@@ -273,24 +326,25 @@ enum status dnn_sums_load(struct dnn_sums *s, const void *plain,
     DNN_TRY(dnnl_memory_set_data_handle(s->plain, dnn_readable(plain)),
             "weights");
     const dnnl_exec_arg_t arg[2] = {{DNNL_ARG_FROM, s->plain},
-                                    {DNNL_ARG_TO, s->memory[SUMS_W]}};
+                                    {DNNL_ARG_TO, s->weights}};
     DNN_TRY(dnnl_primitive_execute(s->reorder, s->dnn->stream, 2, arg),
             "weights");
     return STATUS_OK;
 }
 
-enum status dnn_sums_run(struct dnn_sums *s, const void *x, void *y,
+enum status dnn_sums_run(struct dnn_sums *s, int lane, const void *x, void *y,
                          struct err *e)
 {
+    struct sums_lane *l = &s->lane[lane];
     dnnl_exec_arg_t arg[SUMS_ARGS];
     int n = 0;
-    DNN_TRY(dnnl_memory_set_data_handle(s->memory[SUMS_X], dnn_readable(x)),
+    DNN_TRY(dnnl_memory_set_data_handle(l->memory[SUMS_X], dnn_readable(x)),
             "a product");
-    DNN_TRY(dnnl_memory_set_data_handle(s->memory[SUMS_Y], y), "a product");
+    DNN_TRY(dnnl_memory_set_data_handle(l->memory[SUMS_Y], y), "a product");
     for (int i = 0; i < SUMS_ARGS; i++)
-        if (s->memory[i])
-            arg[n++] = (dnnl_exec_arg_t){arg_role[i], s->memory[i]};
-    DNN_TRY(dnnl_primitive_execute(s->prim, s->dnn->stream, n, arg),
+        if (l->memory[i])
+            arg[n++] = (dnnl_exec_arg_t){arg_role[i], l->memory[i]};
+    DNN_TRY(dnnl_primitive_execute(s->prim, l->stream, n, arg),
             "a product");
     return STATUS_OK;
 }

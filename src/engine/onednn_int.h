@@ -18,6 +18,9 @@ struct dnn_sums_spec {
     struct conv_geom geom;    /* x (N,H,W,C), y likewise */
     bool dense;               /* n rows of ci numbers to co */
     bool bytes;               /* u8 x s8 -> s32; else float32 */
+    /* Threads that run it at the same time, each alone on data of its own;
+     * 0: one caller, oneDNN shares the work out. */
+    int lanes;
 };
 
 /* *out NULL: oneDNN has nothing but its slow reference for this. */
@@ -27,7 +30,7 @@ enum status dnn_sums_new(struct dnn *d,
                          struct err *e);
 void dnn_sums_free(struct dnn_sums *s);
 size_t dnn_sums_weight_bytes(const struct dnn_sums *s);
-size_t dnn_sums_scratch_bytes(const struct dnn_sums *s);
+size_t dnn_sums_scratch_bytes(const struct dnn_sums *s);    /* of all lanes */
 const char *dnn_sums_name(const struct dnn_sums *s);
 
 /* weights: dnn_sums_weight_bytes(), aligned to 64 bytes. */
@@ -36,7 +39,7 @@ enum status dnn_sums_bind(struct dnn_sums *s, void *weights, void *scratch,
 /* From (O,I/groups,KH,KW): int8_t or float. */
 enum status dnn_sums_load(struct dnn_sums *s, const void *plain,
                           struct err *e);
-enum status dnn_sums_run(struct dnn_sums *s, const void *x, void *y,
+enum status dnn_sums_run(struct dnn_sums *s, int lane, const void *x, void *y,
                          struct err *e);
 
 /* The processor, as oneDNN is allowed to use it, adds byte products in 32

@@ -19,7 +19,7 @@
 #include "engine/sheet.h"
 
 #define EXACT (1 << 24)       /* whole numbers of float32 */
-#define CHUNK_BYTES (1 << 20) /* of sums */
+#define CHUNK_BYTES (1 << 18) /* of sums: half a second-level cache */
 #define DELTA_MAX (1 << 20)   /* numbers */
 
 /* ---- bounds ---- */
@@ -194,16 +194,23 @@ static void mend_row(const struct sums *s, int64_t i, int32_t *sum)
 
 /* ---- building ---- */
 
-static int64_t chunk_images(const struct plan *p, const struct conv_geom *g)
+/* Every thread sums some images alone, so that it finds the sums in its own
+ * second-level cache. A batch of fewer images than threads goes in one piece,
+ * which all threads share. Chunks are as many for each thread; the last one
+ * begins early enough to be whole. */
+static void find_chunks(const struct plan *p, struct sums *s)
 {
+    const struct conv_geom *g = &s->spec.geom;
     int64_t bytes = g->oh * g->ow * g->co * (int64_t)sizeof(int32_t);
-    int64_t limit = CHUNK_BYTES / bytes, best = 0;
-    limit = limit > p->threads ? limit : p->threads;
-    for (int64_t n = 1; n <= g->n && n <= limit; n++)
-        if (g->n % n == 0)
-            best = n;
-    /* A batch without fitting divisors goes in one piece. */
-    return 2 * best >= (limit < g->n ? limit : g->n) ? best : g->n;
+    int64_t most = bytes < CHUNK_BYTES ? CHUNK_BYTES / bytes : 1;
+    s->lanes = 0;
+    s->chunks = 1;
+    if (g->n < p->threads)
+        return;
+    s->lanes = p->threads;
+    int64_t rounds = (g->n + most * s->lanes - 1) / (most * s->lanes);
+    s->chunk.n = (g->n + rounds * s->lanes - 1) / (rounds * s->lanes);
+    s->chunks = (g->n + s->chunk.n - 1) / s->chunk.n;
 }
 
 static size_t aligned(size_t bytes)
@@ -215,7 +222,12 @@ static enum status make_dnn(struct plan *p, struct sums *s,
                             enum sum_path path, struct err *e)
 {
     const struct conv_geom *g = &s->chunk;
-    const struct dnn_sums_spec spec = {*g, s->spec.dense, path == SUM_INT8};
+    const struct dnn_sums_spec spec = {
+        .geom = *g,
+        .dense = s->spec.dense,
+        .bytes = path == SUM_INT8,
+        .lanes = s->lanes,
+    };
     TRY(plan_dnn(p, e));
     TRY(dnn_sums_new(p->dnn, &spec, &s->dnn, e));
     if (!s->dnn)
@@ -223,9 +235,11 @@ static enum status make_dnn(struct plan *p, struct sums *s,
     s->planned = path;
     size_t inputs = (size_t)(g->n * g->h * g->w * g->ci) * sizeof(float);
     size_t sums = (size_t)(g->n * g->oh * g->ow * g->co) * sizeof(float);
-    s->at_input = aligned(dnn_sums_scratch_bytes(s->dnn));
-    s->at_sums = s->at_input + (path == SUM_F32 ? aligned(inputs) : 0);
-    plan_scratch(p, s->at_sums + sums);
+    size_t lanes = s->lanes > 0 ? (size_t)s->lanes : 1;
+    s->at_lanes = aligned(dnn_sums_scratch_bytes(s->dnn));
+    s->input_bytes = path == SUM_F32 ? aligned(inputs) : 0;
+    s->lane_bytes = s->input_bytes + aligned(sums);
+    plan_scratch(p, s->at_lanes + lanes * s->lane_bytes);
     size_t bytes = dnn_sums_weight_bytes(s->dnn);
     s->weights = plan_buffer_vector(p, (int64_t)(bytes / sizeof(float) + 1));
     if (p->out_of_memory)
@@ -259,8 +273,7 @@ enum status sums_init(struct plan *p, struct sums *s,
                                            sizeof(float));
     if (!s->offset || !s->staging)
         return err_memory(e, "plan");
-    s->chunk.n = chunk_images(p, g);
-    s->chunks = g->n / s->chunk.n;
+    find_chunks(p, s);
     TRY(own_init(p, s, &s->own, e));
     plan_scratch(p, own_scratch_bytes(p, &s->own));
     return plan_path(p, s, e);
@@ -301,11 +314,11 @@ static enum status probe(struct plan *p, struct sums *s, void *x,
 {
     const struct conv_geom *g = &s->chunk;
     char *scratch = plan_scratch_data(p);
-    int32_t *sum = (void *)(scratch + s->at_sums);
+    int32_t *sum = (void *)(scratch + s->at_lanes + s->input_bytes);
     probe_weights(s, s->staging);
     TRY(dnn_sums_load(s->dnn, s->staging, e));
     memset(x, 255, (size_t)(g->n * g->h * g->w * g->ci));
-    TRY(dnn_sums_run(s->dnn, x, sum, e));
+    TRY(dnn_sums_run(s->dnn, 0, x, sum, e));
     s->exact_pairs = true;
     for (int64_t i = 0; i < g->oh; i++)
         for (int64_t j = 0; j < g->ow; j++) {
@@ -379,34 +392,44 @@ enum status sums_load(struct sums *s, struct err *e)
 
 /* ---- running ---- */
 
-/* Sums of a chunk, which begins at element `first` of the output. */
+/* Sums of a chunk, which begins at element `first` of the output; the first
+ * `skip` of them belong to the chunk before. */
 struct chunk {
     const struct sums_call *call;
-    int64_t first, count;
+    int64_t first, skip, count;
     void *sums;
     const uint8_t *x;
     float *input;
+    bool shared;              /* by all threads; else `lane` does it alone */
+    int lane;
 };
+
+static void give_piece(const struct chunk *c, int64_t at, int thread)
+{
+    const struct sums *s = c->call->sums;
+    int64_t size = s->spec.piece, left = c->count - at;
+    bool whole = s->path == SUM_INT8;
+    const struct sums_piece piece = {
+        .i32 = whole ? (const int32_t *)c->sums + at : NULL,
+        .f32 = whole ? NULL : (const float *)c->sums + at,
+        .at = c->first + at,
+        .count = left < size ? left : size,
+        .thread = thread,
+    };
+    c->call->sink(c->call->ctx, &piece);
+}
 
 static void give_pieces(const struct chunk *c)
 {
-    const struct sums *s = c->call->sums;
-    int64_t size = s->spec.piece;
-    bool whole = s->path == SUM_INT8;
-    const int32_t *sum = c->sums;
-    const float *f32 = c->sums;
-#pragma omp parallel for schedule(static) num_threads(c->call->plan->threads) \
-    if (c->count > SHEET_PARALLEL)
-    for (int64_t at = 0; at < c->count; at += size) {
-        const struct sums_piece piece = {
-            .i32 = whole ? sum + at : NULL,
-            .f32 = whole ? NULL : f32 + at,
-            .at = c->first + at,
-            .count = c->count - at < size ? c->count - at : size,
-            .thread = omp_get_thread_num(),
-        };
-        c->call->sink(c->call->ctx, &piece);
+    int64_t size = c->call->sums->spec.piece;
+    if (!c->shared) {
+        for (int64_t at = c->skip; at < c->count; at += size)
+            give_piece(c, at, c->lane);
+        return;
     }
+#pragma omp parallel for schedule(static) num_threads(c->call->plan->threads)
+    for (int64_t at = c->skip; at < c->count; at += size)
+        give_piece(c, at, omp_get_thread_num());
 }
 
 static void mend_borders(const struct chunk *c)
@@ -415,7 +438,7 @@ static void mend_borders(const struct chunk *c)
     const struct conv_geom *g = &s->chunk;
     int64_t row = g->ow * g->co, rows = g->n * g->oh;
     int32_t *sum = c->sums;
-#pragma omp parallel for schedule(static) if (rows * row > SHEET_PARALLEL)
+#pragma omp parallel for schedule(static) if (c->shared)
     for (int64_t r = 0; r < rows; r++)
         mend_row(s, r % g->oh, sum + r * row);
 }
@@ -440,7 +463,7 @@ static void widen_input(const struct chunk *c)
     const struct sums *s = c->call->sums;
     const struct conv_geom *g = &s->chunk;
     int64_t count = g->n * g->h * g->w * g->ci, piece = 4096;
-#pragma omp parallel for schedule(static) if (count > SHEET_PARALLEL)
+#pragma omp parallel for schedule(static) if (c->shared)
     for (int64_t at = 0; at < count; at += piece)
         whole_numbers(c->x + at, c->input + at,
                       count - at < piece ? count - at : piece, s->lowest);
@@ -450,15 +473,40 @@ static enum status run_chunk(const struct chunk *c, struct err *e)
 {
     const struct sums *s = c->call->sums;
     if (s->path == SUM_INT8) {
-        TRY(dnn_sums_run(s->dnn, c->x, c->sums, e));
+        TRY(dnn_sums_run(s->dnn, c->lane, c->x, c->sums, e));
         if (s->borders && s->lowest)
             mend_borders(c);
     } else {
         widen_input(c);
-        TRY(dnn_sums_run(s->dnn, c->input, c->sums, e));
+        TRY(dnn_sums_run(s->dnn, c->lane, c->input, c->sums, e));
     }
     give_pieces(c);
     return STATUS_OK;
+}
+
+/* Chunk i, by one lane. */
+static enum status run_lane(const struct sums_call *call, int64_t i, int lane,
+                            struct err *e)
+{
+    const struct sums *s = call->sums;
+    const struct conv_geom *g = &s->chunk;
+    int64_t image = i * g->n, last = s->spec.geom.n - g->n;
+    int64_t begin = image < last ? image : last;
+    int64_t out = g->oh * g->ow * g->co;
+    char *memory = (char *)plan_scratch_data(call->plan) + s->at_lanes +
+                   (size_t)lane * s->lane_bytes;
+    const struct chunk c = {
+        .call = call,
+        .first = begin * out,
+        .skip = (image - begin) * out,
+        .count = g->n * out,
+        .sums = memory + s->input_bytes,
+        .x = call->x + begin * g->h * g->w * g->ci,
+        .input = (void *)memory,
+        .shared = s->lanes == 0,
+        .lane = lane,
+    };
+    return run_chunk(&c, e);
 }
 
 enum status sums_run(const struct sums_call *call, struct err *e)
@@ -468,21 +516,22 @@ enum status sums_run(const struct sums_call *call, struct err *e)
         own_run(call);
         return STATUS_OK;
     }
-    const struct conv_geom *g = &s->chunk;
-    char *scratch = plan_scratch_data(call->plan);
-    struct chunk c = {
-        .call = call,
-        .count = g->n * g->oh * g->ow * g->co,
-        .sums = scratch + s->at_sums,
-        .x = call->x,
-        .input = (void *)(scratch + s->at_input),
-    };
+    if (s->lanes == 0)
+        return run_lane(call, 0, 0, e);
+    enum status first = STATUS_OK;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(s->lanes)
     for (int64_t i = 0; i < s->chunks; i++) {
-        TRY(run_chunk(&c, e));
-        c.x += g->n * g->h * g->w * g->ci;
-        c.first += c.count;
+        struct err mine;
+        enum status st = run_lane(call, i, omp_get_thread_num(), &mine);
+        if (st == STATUS_OK)
+            continue;
+#pragma omp critical(engine_sums_error)
+        if (first == STATUS_OK) {
+            first = st;
+            *e = mine;
+        }
     }
-    return STATUS_OK;
+    return first;
 }
 
 void sums_describe(struct str *out)

@@ -58,8 +58,11 @@ struct sums {
     enum sum_path planned, path;       /* path: of the weights loaded */
     struct conv_geom chunk;   /* geom.n of the whole's images */
     int64_t chunks;
+    int lanes;                /* threads, each on chunks of its own; 0: one
+                                 chunk that all threads share */
     int weights;              /* buffer */
-    size_t at_input, at_sums; /* in the scratch */
+    size_t at_lanes;          /* in the scratch: input and sums of each */
+    size_t input_bytes, lane_bytes;
     struct own_sums own;
     /* The caller sets these three before sums_load. w: (O,I,KH,KW). */
     const int16_t *w;
