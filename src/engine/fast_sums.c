@@ -17,7 +17,6 @@
 
 #include "engine/fast_codes.h"
 #include "engine/fast_tail.h"
-#include "engine/onednn_int.h"
 #include "engine/sums.h"
 
 #define LINE 256              /* sums of a line at least */
@@ -502,18 +501,22 @@ static bool fits(const struct plan *p, const struct sum_layer_spec *spec)
            inner < INT32_MAX / (256 * 256);
 }
 
-/* Measured on AVX2: bytes are up to 3 times as fast as float32, where a pixel
- * has enough of them to fill a register's quarter and groups do not cut it up;
- * whole numbers in float32 and pairs of 16 bits are no faster than products
- * of floats. Dense layers have no sums to keep in the cache: only longer
- * instructions help them. */
+/* Measured on AVX2, the whole way to the map: bytes are up to 3 times as fast
+ * as float32; sums of few products cost more to carry on than they save, small
+ * layers cannot pay for their weight codes, and groups cut pixels up. Whole
+ * numbers in float32 and pairs of 16 bits are no faster than floats. */
+#define INNER_LEAST 48
+#define CHANNELS_LEAST 4
+#define MACS_LEAST (1 << 23)
+
 static bool is_quicker(const struct sum_layer_spec *spec,
                        const struct sum_bounds *b)
 {
     const struct conv_geom *g = &spec->geom;
-    if (!sums_int8_exact(b) || g->groups > 1 || g->ci < 8)
-        return false;
-    return !spec->dense || dnn_has_vnni();
+    int64_t inner = g->ci * g->kh * g->kw;
+    return sums_int8_exact(b) && g->groups == 1 && inner >= INNER_LEAST &&
+           g->ci >= CHANNELS_LEAST &&
+           g->n * g->oh * g->ow * g->co * inner >= MACS_LEAST;
 }
 
 static enum status allocate(struct plan *p, struct sum_layer *l,
