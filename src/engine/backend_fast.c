@@ -30,9 +30,13 @@ void engine_describe(struct str *out)
 {
     dnn_describe(out);
     str_printf(out, "threads: %d\n", omp_get_max_threads());
-    str_add(out, "convolution: oneDNN, float32, (N,H,W,C)\n"
-                 "matrix products: oneDNN sgemm\n"
-                 "batch norm, relu, sums, quantizers: fused passes\n"
-                 "bf16 steps: none\n");
+    str_add(out, "convolution: oneDNN, (N,H,W,C), on codes in training too "
+                 "where bytes are exact, else float32\n"
+                 "matrix products: likewise, else oneDNN sgemm\n"
+                 "batch norm, relu, sums, quantizers: fused passes\n");
+    str_printf(out, "gradients: %s\n",
+               dnn_has_bf16() ? "bf16 of layers on codes, else float32"
+                              : "float32 (no bf16 on this processor; "
+                                "engine.grad bf16 rounds as it would)");
     sums_describe(out);
 }

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/fast.h"
 
+#include "engine/fast_bf16.h"
 #include "engine/onednn.h"
 
 struct conv_step {
@@ -18,6 +19,8 @@ struct conv_unit {
     struct conv_geom geom;
     struct dnn_conv *forward; /* its step owns it; NULL: on codes */
     int w_forward;            /* weights in its layout */
+    struct sum_layer *codes;  /* or NULL */
+    struct bf16_grad half;
 };
 
 static enum status conv_bind(struct plan *p, struct step *s, struct err *e)
@@ -64,6 +67,13 @@ static const struct step_kind conv_kind[] = {
     [DNN_BACK_DATA] = {"conv f32 bwd data", PHASE_BACKWARD, conv_bind,
                        conv_run, conv_fini},
     [DNN_BACK_WEIGHTS] = {"conv f32 bwd weights", PHASE_BACKWARD, conv_bind,
+                          conv_run, conv_fini},
+};
+
+static const struct step_kind half_kind[] = {
+    [DNN_BACK_DATA] = {"conv bf16 bwd data", PHASE_BACKWARD, conv_bind,
+                       conv_run, conv_fini},
+    [DNN_BACK_WEIGHTS] = {"conv bf16 bwd weights", PHASE_BACKWARD, conv_bind,
                           conv_run, conv_fini},
 };
 
@@ -117,7 +127,7 @@ static enum status layout_step(struct plan *p, int node,
 
 static int weight_buffer(struct plan *p, const struct dnn_conv *c)
 {
-    size_t bytes = dnn_conv_weight_bytes(c);
+    size_t bytes = dnn_conv_weight_bytes(c) + sizeof(float) - 1;
     return plan_buffer_vector(p, (int64_t)(bytes / sizeof(float)));
 }
 
@@ -131,7 +141,8 @@ static enum status conv_step(struct plan *p, int node,
                              const struct conv_ends *at, struct err *e)
 {
     struct step *s;
-    struct conv_step *c = step_new(p, &conv_kind[spec->dir], node, &s);
+    const struct step_kind *kind = spec->bf16 ? half_kind : conv_kind;
+    struct conv_step *c = step_new(p, &kind[spec->dir], node, &s);
     if (!c) {
         dnn_conv_free(conv);
         return err_memory(e, "plan");
@@ -214,10 +225,9 @@ static enum status conv_forward_unit(struct plan *p, struct unit *u,
         return err_memory(e, "plan");
     TRY(plan_dnn(p, e));
     const struct sum_layer_spec spec = {.node = node, .geom = c->geom};
-    struct sum_layer *codes;
-    TRY(sum_layer_new(p, &spec, &codes, e));
-    if (codes)
-        TRY(sum_layer_forward(p, codes, c->tail, e));
+    TRY(sum_layer_new(p, &spec, &c->codes, e));
+    if (c->codes)
+        TRY(sum_layer_forward(p, c->codes, c->tail, e));
     else
         TRY(float_forward(p, node, c, e));
     return tail_forward(p, c->tail, e);
@@ -230,14 +240,18 @@ static enum status back_data(struct plan *p, struct unit *u, struct err *e)
     int dx = plan_in_part(p, node, 0, &sum);
     if (dx < 0)
         return STATUS_OK;
-    const struct dnn_conv_spec spec = {.geom = c->geom, .dir = DNN_BACK_DATA};
+    const struct bf16_grad *half = &c->half;
+    const struct dnn_conv_spec spec = {
+        .geom = c->geom, .dir = DNN_BACK_DATA, .bf16 = half->native,
+    };
     struct dnn_conv *conv;
     TRY(dnn_conv_new(p->dnn, &spec, &conv, e));
-    struct conv_ends at = {dx, c->w_forward, -1, c->tail->dx};
+    struct conv_ends at = {dx, c->w_forward, -1,
+                           half->on ? half->dy : c->tail->dx};
+    int plain = half->on ? half->w : p->value[node].params.value[0];
     if (!c->forward || !dnn_conv_same_weights(conv, c->forward)) {
         at.w = weight_buffer(p, conv);
-        enum status st = layout_step(
-            p, node, conv, p->value[node].params.value[0], at.w, true, e);
+        enum status st = layout_step(p, node, conv, plain, at.w, true, e);
         if (st) {
             dnn_conv_free(conv);
             return st;
@@ -254,16 +268,19 @@ static enum status back_weights(struct plan *p, struct unit *u,
                                 struct err *e)
 {
     struct conv_unit *c = u->priv;
-    int node = u->node[0];
-    const struct dnn_conv_spec spec = {.geom = c->geom,
-                                       .dir = DNN_BACK_WEIGHTS};
+    const struct bf16_grad *half = &c->half;
+    int node = u->node[0], dw = p->value[node].params.grad[0];
+    const struct dnn_conv_spec spec = {
+        .geom = c->geom, .dir = DNN_BACK_WEIGHTS, .bf16 = half->native,
+    };
     struct dnn_conv *conv;
     TRY(dnn_conv_new(p->dnn, &spec, &conv, e));
-    struct conv_ends at = {plan_in(p, node, 0), weight_buffer(p, conv), -1,
-                           c->tail->dx};
+    struct conv_ends at = {half->on ? half->x : plan_in(p, node, 0),
+                           weight_buffer(p, conv), -1,
+                           half->on ? half->dy : c->tail->dx};
     TRY(conv_step(p, node, &spec, conv, &at, e));
-    return layout_step(p, node, conv, at.w,
-                       p->value[node].params.grad[0], false, e);
+    TRY(layout_step(p, node, conv, at.w, dw, false, e));
+    return half->on ? bf16_finish(p, node, c->codes, dw, e) : STATUS_OK;
 }
 
 static enum status conv_backward_unit(struct plan *p, struct unit *u,
@@ -272,6 +289,7 @@ static enum status conv_backward_unit(struct plan *p, struct unit *u,
     struct conv_unit *c = u->priv;
     int node = u->node[0];
     TRY(tail_backward(p, c->tail, e));
+    TRY(bf16_begin(p, node, c->codes, c->tail->dx, &c->half, e));
     TRY(back_data(p, u, e));
     TRY(back_weights(p, u, e));
     TRY(weights_backward(p, node, e));

@@ -620,3 +620,16 @@ enum status sum_layer_forward(struct plan *p, struct sum_layer *l,
     step_touch(p, s, l->y);
     return STATUS_OK;
 }
+
+struct sum_layer_view sum_layer_look(const struct sum_layer *l)
+{
+    return (struct sum_layer_view){
+        .geom = l->spec.geom,
+        .qx = l->qx,
+        .qw = l->qw,
+        .x = l->x,
+        .w = l->w,
+        .channels = l->stats.channels,
+        .inner = sums_inner(&l->sums),
+    };
+}

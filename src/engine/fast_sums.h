@@ -33,4 +33,15 @@ enum status sum_layer_new(struct plan *p, const struct sum_layer_spec *spec,
 enum status sum_layer_forward(struct plan *p, struct sum_layer *l,
                               struct tail *t, struct err *e);
 
+/* What backward wants to know; w: (O,I,KH,KW), code - zero of the last
+ * forward. */
+struct sum_layer_view {
+    struct conv_geom geom;
+    const struct quantizer *qx, *qw;
+    int x;                    /* buffer of codes */
+    const int16_t *w;
+    int64_t channels, inner;
+};
+struct sum_layer_view sum_layer_look(const struct sum_layer *l);
+
 #endif

@@ -15,7 +15,8 @@
 struct dnn_conv {
     struct dnn *dnn;
     struct dnn_conv_spec spec;
-    dnnl_primitive_desc_t desc, hint;   /* hint: forward, for the backward ones */
+    dnnl_primitive_desc_t desc;
+    dnnl_primitive_desc_t hint;        /* forward, for the backward ones */
     dnnl_primitive_t prim;
     dnnl_exec_arg_t arg[DNN_ARGS];
     int n_arg;
@@ -67,9 +68,10 @@ void dnn_free(struct dnn *d)
 
 /* ---- what differs between versions 2 and 3 ---- */
 
-/* The four descriptors of a convolution. */
+/* The descriptors of a convolution, and of the forward one that a backward
+ * one is the gradient of. */
 struct conv_descs {
-    desc_t x, w, b, y;
+    desc_t x, w, b, y, hint_x, hint_w;
 };
 
 /* oneDNN 2.6's 1x1 kernels write beyond their scratch memory when the stride
@@ -98,7 +100,8 @@ static dnnl_status_t conv_desc_make(struct dnn_conv *c,
     bool forward = c->spec.dir == DNN_FORWARD;
     dnnl_status_t s = dnnl_convolution_forward_primitive_desc_create(
         forward ? &c->desc : &c->hint, engine, dnnl_forward_training,
-        dnnl_convolution_direct, m->x, m->w,
+        dnnl_convolution_direct, forward ? m->x : m->hint_x,
+        forward ? m->w : m->hint_w,
         forward && c->spec.bias ? m->b : NULL, m->y, k->stride, k->dilate,
         k->before, k->after, forward ? attr : NULL);
     if (s != dnnl_success || forward)
@@ -142,7 +145,8 @@ static dnnl_status_t conv_desc_make(struct dnn_conv *c,
     dnnl_convolution_desc_t d;
     bool forward = c->spec.dir == DNN_FORWARD;
     dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(
-        &d, dnnl_forward_training, dnnl_convolution_direct, &m->x, &m->w,
+        &d, dnnl_forward_training, dnnl_convolution_direct,
+        forward ? &m->x : &m->hint_x, forward ? &m->w : &m->hint_w,
         forward && c->spec.bias ? &m->b : NULL, &m->y, k->stride, k->dilate,
         k->before, k->after);
     if (s != dnnl_success)
@@ -164,8 +168,9 @@ static dnnl_status_t conv_desc_make(struct dnn_conv *c,
 }
 #endif
 
-static dnnl_status_t reorder_desc_make(dnnl_primitive_desc_t *out, const_desc_t from,
-                                       const_desc_t to, dnnl_engine_t engine,
+static dnnl_status_t reorder_desc_make(dnnl_primitive_desc_t *out,
+                                       const_desc_t from, const_desc_t to,
+                                       dnnl_engine_t engine,
                                        const_dnnl_primitive_attr_t attr)
 {
     return dnnl_reorder_primitive_desc_create(out, from, engine, to, engine,
@@ -184,19 +189,26 @@ static enum status attr_make(dnnl_primitive_attr_t *attr, struct err *e)
     return STATUS_OK;
 }
 
-static enum status descs_make(const struct conv_geom *g,
+/* What a direction makes is float32. */
+static enum status descs_make(const struct dnn_conv_spec *c,
                               struct conv_descs *m, struct err *e)
 {
-    const struct dnn_shape x = {4, {g->n, g->ci, g->h, g->w}, dnnl_f32,
-                                dnnl_nhwc};
-    const struct dnn_shape y = {4, {g->n, g->co, g->oh, g->ow}, dnnl_f32,
-                                dnnl_nhwc};
-    const struct dnn_shape b = {1, {g->co}, dnnl_f32, dnnl_a};
-    const struct dnn_shape w = dnn_weight_shape(g, dnnl_f32, false);
-    DNN_TRY(desc_make(&m->x, &x), "a convolution");
-    DNN_TRY(desc_make(&m->y, &y), "a convolution");
-    DNN_TRY(desc_make(&m->b, &b), "a convolution");
-    DNN_TRY(desc_make(&m->w, &w), "a convolution");
+    const struct conv_geom *g = &c->geom;
+    dnnl_data_type_t in = c->bf16 ? dnnl_bf16 : dnnl_f32;
+    const struct dnn_shape shape[] = {
+        {4, {g->n, g->ci, g->h, g->w},
+         c->dir == DNN_BACK_DATA ? dnnl_f32 : in, dnnl_nhwc},
+        dnn_weight_shape(g, c->dir == DNN_BACK_WEIGHTS ? dnnl_f32 : in,
+                         false),
+        {1, {g->co}, dnnl_f32, dnnl_a},
+        {4, {g->n, g->co, g->oh, g->ow}, in, dnnl_nhwc},
+        {4, {g->n, g->ci, g->h, g->w}, in, dnnl_nhwc},
+        dnn_weight_shape(g, in, false),
+    };
+    desc_t *const desc[] = {&m->x, &m->w, &m->b, &m->y, &m->hint_x,
+                            &m->hint_w};
+    for (size_t i = 0; i < sizeof(desc) / sizeof(desc[0]); i++)
+        DNN_TRY(desc_make(desc[i], &shape[i]), "a convolution");
     return STATUS_OK;
 }
 
@@ -204,7 +216,7 @@ static enum status conv_make(struct dnn_conv *c, struct conv_descs *m,
                              dnnl_primitive_attr_t *attr, struct err *e)
 {
     const struct dnn_window k = dnn_window_of(&c->spec.geom);
-    TRY(descs_make(&c->spec.geom, m, e));
+    TRY(descs_make(&c->spec, m, e));
     TRY(attr_make(attr, e));
     DNN_TRY(conv_desc_make(c, m, &k, *attr), "a convolution");
     DNN_TRY(dnnl_primitive_create(&c->prim, c->desc), "a convolution");
@@ -230,6 +242,8 @@ enum status dnn_conv_new(struct dnn *d, const struct dnn_conv_spec *s,
     desc_free(&m.w);
     desc_free(&m.b);
     desc_free(&m.y);
+    desc_free(&m.hint_x);
+    desc_free(&m.hint_w);
     if (st) {
         dnn_conv_free(c);
         return st;
@@ -313,6 +327,26 @@ const char *dnn_conv_name(const struct dnn_conv *c)
     return dnn_desc_name(c->desc);
 }
 
+static bool has_direction(struct dnn *d, const struct conv_geom *g,
+                          enum dnn_dir dir)
+{
+    const struct dnn_conv_spec spec = {.geom = *g, .dir = dir, .bf16 = true};
+    struct dnn_conv *c;
+    struct err e;
+    if (dnn_conv_new(d, &spec, &c, &e))
+        return false;
+    const char *name = dnn_conv_name(c);
+    bool quick = !strstr(name, "ref") && !strstr(name, "gemm");
+    dnn_conv_free(c);
+    return quick;
+}
+
+bool dnn_conv_has_bf16(struct dnn *d, const struct conv_geom *g)
+{
+    return dnn_has_bf16() && has_direction(d, g, DNN_BACK_DATA) &&
+           has_direction(d, g, DNN_BACK_WEIGHTS);
+}
+
 static enum status arg_add(struct dnn *d, dnnl_exec_arg_t *arg, int *n,
                            const_desc_t desc, void *data, int role,
                            struct err *e)
@@ -361,8 +395,9 @@ static enum status reorder_make(struct dnn_reorder *r,
 {
     desc_t plain;
     memset(&plain, 0, sizeof(plain));
-    const struct dnn_shape shape =
-        dnn_weight_shape(&c->spec.geom, dnnl_f32, true);
+    bool half = c->spec.bf16 && c->spec.dir != DNN_BACK_WEIGHTS;
+    const struct dnn_shape shape = dnn_weight_shape(
+        &c->spec.geom, half ? dnnl_bf16 : dnnl_f32, true);
     DNN_TRY(desc_make(&plain, &shape), "weights");
     const_desc_t outer = desc_of(&plain);
     const_desc_t own = weights_of(c);
@@ -453,6 +488,13 @@ enum status dnn_product_run(const struct dnn_product *g, struct err *e)
 }
 
 /* ---- description ---- */
+
+bool dnn_has_bf16(void)
+{
+    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    unsigned wanted = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
+    return (isa & wanted) == wanted;
+}
 
 static const struct {
     dnnl_cpu_isa_t isa;

@@ -18,6 +18,9 @@ struct dnn_conv_spec {
     struct conv_geom geom;
     enum dnn_dir dir;
     bool bias;                /* forward only */
+    /* Backward only: values, weights and the gradient of y in bf16; gradients
+     * of x and of the weights in float32 all the same. */
+    bool bf16;
 };
 
 /* One convolution in one direction. Weights lie in a layout of its own
@@ -31,6 +34,9 @@ size_t dnn_conv_scratch_bytes(const struct dnn_conv *c);
 bool dnn_conv_same_weights(const struct dnn_conv *a, const struct dnn_conv *b);
 /* "jit:avx2" */
 const char *dnn_conv_name(const struct dnn_conv *c);
+
+/* Both gradients of such a convolution in bf16, by something quick. */
+bool dnn_conv_has_bf16(struct dnn *d, const struct conv_geom *g);
 
 /* x, y: input and output values or their gradients; 64-byte aligned. */
 struct dnn_conv_data {
@@ -62,6 +68,8 @@ struct dnn_product {
 };
 enum status dnn_product_run(const struct dnn_product *g, struct err *e);
 
+/* The processor, as oneDNN is allowed to use it, multiplies bf16. */
+bool dnn_has_bf16(void);
 void dnn_describe(struct str *out);
 
 #endif

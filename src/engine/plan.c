@@ -35,9 +35,6 @@ static enum status check_opts(const struct plan_opts *o, struct err *e)
         return err_set(e, STATUS_STATE,
                        "mode int evaluates; it neither trains nor "
                        "calibrates");
-    if (o->grad == GRAD_BF16)
-        return err_set(e, STATUS_STATE,
-                       "gradients in bf16 have no engine; f32 is available");
     if (o->train && o->observe_only)
         return err_set(e, STATUS_ARG, "calibration does not train");
     if (o->deployed && (!o->train || o->mode != MODE_FAKE))

@@ -542,7 +542,7 @@ void sums_describe(struct str *out)
                       "probed)"
                     : "where 2 max|code| max|weight| <= 32767 (no VNNI: "
                       "pairs of products saturate in 16 bits)");
-    str_printf(out, "sums of codes: else whole numbers in float32 where sums stay "
-                    "below 2^24, else 16-bit pairs, %s\n",
+    str_printf(out, "sums of codes: else whole numbers in float32 where sums "
+                    "stay below 2^24, else 16-bit pairs, %s\n",
                own_describe());
 }

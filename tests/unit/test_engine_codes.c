@@ -7,6 +7,7 @@
 
 #include "common/test_main.h"
 
+#include "nn/op_conv.h"
 #include "quant/observer.h"
 #include "unit/engine_points.h"
 
@@ -351,6 +352,141 @@ static void codes_stand_for_the_values(void **state)
     net_free(g);
 }
 
+/* ---- gradients in bf16 ---- */
+
+/* To nearest, half to even, by the distances to both neighbours. */
+static double nearest_bf16(double v)
+{
+    int power;
+    if (v == 0)
+        return 0;
+    frexp(v, &power);
+    double unit = ldexp(1, power - 8);
+    return rint(v / unit) * unit;
+}
+
+struct look {
+    struct conv_geom g;
+    float *dy;                /* (N,O,OH,OW) */
+    int32_t *code;            /* (N,I,H,W), minus zero */
+};
+
+static double weight_gradient(const struct look *l, double scale, int64_t o,
+                              int64_t c, int64_t k, int64_t m)
+{
+    const struct conv_geom *g = &l->g;
+    double sum = 0;
+    for (int64_t n = 0; n < g->n; n++)
+        for (int64_t i = 0; i < g->oh; i++)
+            for (int64_t j = 0; j < g->ow; j++) {
+                int64_t a = i * g->sh - g->pt + k, b = j * g->sw - g->pl + m;
+                if (a < 0 || a >= g->h || b < 0 || b >= g->w)
+                    continue;
+                float dy = l->dy[((n * g->co + o) * g->oh + i) * g->ow + j];
+                int32_t q = l->code[((n * g->ci + c) * g->h + a) * g->w + b];
+                sum += nearest_bf16((double)(dy * (float)scale)) * q;
+            }
+    return sum;
+}
+
+static void take_look(struct plan *p, struct look *l)
+{
+    const struct graph *g = plan_options(p)->graph;
+    struct shape x = node_shape(&g->node[0], plan_options(p)->batch);
+    struct shape y = node_shape(&g->node[1], plan_options(p)->batch);
+    struct err e;
+    l->g = conv_geom_of(&g->node[1], &x);
+    l->dy = floats(shape_count(&y));
+    l->code = mem_alloc((size_t)shape_count(&x), sizeof(*l->code));
+    assert_int_equal(plan_value_grad(p, 1, l->dy, &e), STATUS_OK);
+    assert_int_equal(plan_codes(p, 0, l->code, &e), STATUS_OK);
+    int zero = (int)g->point[layer_out_point(g, 0)].q->zero_point[0];
+    for (int64_t i = 0; i < shape_count(&x); i++)
+        l->code[i] -= zero;
+}
+
+static void gradients_in_bf16_round_dy_alone(void **state)
+{
+    (void)state;
+    struct graph *g = net_from("model net loss=ce\nL0 input 8x6x5\n"
+                               "L1 conv2d out=16 kernel=3 pad=1 stride=2\n"
+                               "L2 flatten\nL3 dense out=3\n", 4);
+    set_point(g, layer_out_point(g, 0), "affine:8,signed,asym");
+    set_point(g, layer_weight_point(g, 1), "affine:8,signed,sym,channel");
+    struct plan_opts o;
+    plan_opts_default(&o);
+    o.graph = g;
+    o.batch = 5;
+    o.mode = MODE_FAKE;
+    o.train = o.keep_values = true;
+    o.sums = SUM_OWN;
+    o.grad = GRAD_BF16;
+    struct plan *p = plan_of(&o);
+    struct err e;
+    fill_input(p, 6);
+    if (plan_forward(p, NULL, &e))
+        fail_msg("%s", e.text);
+    for (int64_t i = 0; i < plan_output_count(p) * o.batch; i++)
+        plan_output_grad(p)[i] = (float)(i * 37 % 11 - 5) / 7.0f;
+    if (plan_backward(p, NULL, &e))
+        fail_msg("%s", e.text);
+    struct look l;
+    take_look(p, &l);
+    const struct quantizer *qx = g->point[layer_out_point(g, 0)].q;
+    const struct quantizer *qw = g->point[layer_weight_point(g, 1)].q;
+    const float *dw = g->param[g->node[1].param[0]].grad;
+    int beyond = 0;
+    for (int64_t i = 0; i < 16 * 8 * 9; i++) {
+        double scale = (double)qw->scale[i / 72];
+        double want = (double)qx->scale[0] / scale *
+                      weight_gradient(&l, scale, i / 72, i / 9 % 8, i / 3 % 3,
+                                      i % 3);
+        /* The largest weight of a channel may lie beyond the grid. */
+        beyond += dw[i] == 0;
+        if (dw[i] != 0 && fabs((double)dw[i] - want) > 1e-4 * fabs(want) + 1e-5)
+            fail_msg("weight %d: found %.9g, wanted %.9g", (int)i,
+                     (double)dw[i], want);
+    }
+    assert_true(beyond <= 16);
+    mem_free(l.dy);
+    mem_free(l.code);
+    plan_free(p);
+    net_free(g);
+}
+
+/* Of layers before it, too: bf16 has 8 bits. */
+static void gradients_in_bf16_are_near_those_in_float(void **state)
+{
+    (void)state;
+    struct graph *g = net_from("model net loss=ce\nL0 input 8x7x7\n"
+                               "L1 conv2d out=16 kernel=3 pad=1 bias=0\n"
+                               "L2 batch_norm\n"
+                               "L3 conv2d out=8 kernel=3\nL4 flatten\n"
+                               "L5 dense out=3\n", 5);
+    set_point(g, layer_out_point(g, 0), "affine:7,unsigned,asym");
+    set_point(g, layer_out_point(g, 1), "affine:7,unsigned,asym");
+    set_point(g, layer_weight_point(g, 1), "affine:8,signed,sym,channel");
+    set_point(g, layer_weight_point(g, 3), "affine:4,signed,sym");
+    struct plan_opts o;
+    plan_opts_default(&o);
+    o.graph = g;
+    o.batch = 6;
+    o.mode = MODE_FAKE;
+    o.train = true;
+    o.sums = SUM_INT8;
+    o.grad = GRAD_F32;
+    struct outcome want = step(&o);
+    o.grad = GRAD_BF16;
+    struct outcome got = step(&o);
+    double d = distance(got.grad, want.grad, want.n_grad);
+    assert_true(d > 1e-5);
+    if (!(d < 4e-3))
+        fail_msg("off by %g", d);
+    outcome_fini(&want);
+    outcome_fini(&got);
+    net_free(g);
+}
+
 int main(void)
 {
     gsl_set_error_handler_off();
@@ -359,6 +495,8 @@ int main(void)
         cmocka_unit_test(a_layer_agrees_with_the_reference),
         cmocka_unit_test(the_range_is_that_of_the_numbers),
         cmocka_unit_test(codes_stand_for_the_values),
+        cmocka_unit_test(gradients_in_bf16_round_dy_alone),
+        cmocka_unit_test(gradients_in_bf16_are_near_those_in_float),
     };
     return cmocka_run_group_tests_name("engine codes", tests, NULL, NULL);
 }

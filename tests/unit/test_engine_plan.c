@@ -121,9 +121,6 @@ static void bad_options_are_refused_with_a_reason(void **state)
     o.batch = 2;
     o.observe_only = true;
     assert_int_equal(plan_new(&o, &p, &e), STATUS_ARG);
-    o = opts_for(g, "fast");
-    o.grad = GRAD_BF16;
-    assert_int_equal(plan_new(&o, &p, &e), STATUS_STATE);
     assert_null(backend_find("nosuch"));
     net_free(g);
 }
