@@ -133,6 +133,29 @@ static void threads_do_not_show(void **state)
     omp_set_num_threads(before);
 }
 
+static void every_input_reaches_the_integers(void **state)
+{
+    (void)state;
+    static const char net[] = "model two loss=mse\n"
+                              "x input 3x5x5\n"
+                              "y input 3x5x5\n"
+                              "a add < x y\n"
+                              "c conv2d out=4 kernel=3\n"
+                              "f flatten\n"
+                              "d dense out=3\n";
+    struct graph *g = net_from(net, 2);
+    struct err e;
+    struct assign_opts a = {.config = qconfig_find("onednn"), .input = true};
+    assert_int_equal(assign_qconfig(g, &a, &e), STATUS_OK);
+    calibrate(g);
+    for (int b = 0; b < backend_count; b++) {
+        struct plan_opts o = deployed_opts(g, 3);
+        o.backend = backend_table[b].impl;
+        check_output(&o, net);
+    }
+    net_free(g);
+}
+
 /* ---- values ---- */
 
 #define NET "model small loss=ce\n"                                          \
@@ -433,6 +456,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_training_forward_is_mode_int_in_every_bit),
         cmocka_unit_test(threads_do_not_show),
+        cmocka_unit_test(every_input_reaches_the_integers),
         cmocka_unit_test(layers_read_the_values_of_mode_int),
         cmocka_unit_test(backward_reads_the_deployed_values),
         cmocka_unit_test(gradients_are_those_of_fake_where_values_are),
