@@ -204,6 +204,11 @@ static double get_params(struct lab *l)
     return l->graph ? (double)l->graph->n_grad : 0;
 }
 
+static double get_osc(struct lab *l)
+{
+    return series_value(l, "osc");
+}
+
 static double get_float_acc(struct lab *l)
 {
     return l->float_acc;
@@ -222,6 +227,8 @@ const struct metric_row metric_table[] = {
       get_grad_norm },
     { "loss", "", "loss of the last training batch", get_loss },
     { "lr", "", "learning rate in use", get_lr },
+    { "osc", "fraction", "weight codes that turn back and forth",
+      get_osc },
     { "params", "", "learned parameters of the model", get_params },
     { "size", "bytes", "size of all parameters at their widths", get_size },
     { "steps", "", "batches trained since the model was loaded", get_steps },

@@ -94,8 +94,9 @@ static enum status exec_eval(struct lab *l, const struct args *a,
     if (q.mode == MODE_FLOAT && q.split == SPLIT_VAL && l->data->classes > 0)
         l->float_acc = m.acc;
     l->gen.metrics++;
+    struct diagnose_result r = { m.acc, m.loss, l->data->classes };
     if (q.mode != MODE_FLOAT)
-        diagnose_eval(l, m.acc, l->data->classes);
+        diagnose_result(l, &r);
     return STATUS_OK;
 }
 

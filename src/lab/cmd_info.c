@@ -48,7 +48,7 @@ static void answer_view(struct lab *l, const struct layer_view *v)
     for (int i = 0; i < layer_field_count; i++) {
         struct value x;
         const struct layer_field *f = &layer_field_table[i];
-        layer_field_value(v, f->name, &x);
+        layer_field_value(NULL, v, f->name, &x);
         if (x.is_text)
             answer_text(l, f->name, x.text);
         else
@@ -69,7 +69,7 @@ static enum status info_layer(struct lab *l, const struct args *a,
     enum status s = selection_parse(l, name->text, &sel, &fault, e);
     if (s)
         return args_blame(a, name, fault, s);
-    lab_refresh_stats(l);
+    lab_refresh_stats(l, NEED_OUT | NEED_GRAD);
     const struct layer_view *view = lab_layer_views(l, &n);
     for (int i = 0; i < n; i++) {
         struct str text = { 0 };
@@ -333,6 +333,15 @@ static enum status choose_fields(const struct args *a, struct listing *v,
     return STATUS_OK;
 }
 
+/* Only what is shown is computed. */
+static unsigned listing_needs(const struct listing *v)
+{
+    unsigned needs = v->by ? v->by->needs : 0;
+    for (int i = 0; i < v->n_field; i++)
+        needs |= v->field[i]->needs;
+    return needs;
+}
+
 /* Insertion sort: stable, and a net has few layers. Layers without the value
  * come last. */
 static void sort_rows(struct listing *v)
@@ -340,8 +349,8 @@ static void sort_rows(struct listing *v)
     for (int i = 1; v->by && i < v->n; i++) {
         for (int k = i; k > 0; k--) {
             const struct layer_view *a = v->row[k - 1], *b = v->row[k];
-            double x = v->by->num ? v->by->num(a) : 0;
-            double y = v->by->num ? v->by->num(b) : 0;
+            double x = v->by->num ? v->by->num(v->by, a) : 0;
+            double y = v->by->num ? v->by->num(v->by, b) : 0;
             int order = v->by->num ? (x > y) - (x < y)
                                    : strcmp(a->name, b->name);
             bool swap = v->descending ? order < 0 : order > 0;
@@ -366,11 +375,11 @@ static struct table *list_table(const struct listing *v, bool file)
             const struct layer_field *f = v->field[i];
             struct str s = { 0 };
             if (f->text)
-                f->text(v->row[r], &s);
+                f->text(f, v->row[r], &s);
             else
-                num_add(&s, f->num(v->row[r]));
+                num_add(&s, f->num(f, v->row[r]));
             if (f->num)
-                table_number(t, f->num(v->row[r]), str_text(&s));
+                table_number(t, f->num(f, v->row[r]), str_text(&s));
             else
                 table_cell(t, "%s", str_text(&s));
             str_fini(&s);
@@ -408,7 +417,7 @@ static enum status exec_list(struct lab *l, const struct args *a,
     TRY(choose_fields(a, &v, e));
     if (top < 1)
         return args_fail(a, args_find(a, "top"), e, "top= is at least 1");
-    lab_refresh_stats(l);
+    lab_refresh_stats(l, listing_needs(&v));
     const struct layer_view *view = lab_layer_views(l, &n);
     v.row = xmalloc((size_t)(n + 1) * sizeof *v.row);
     for (int i = 0; i < n; i++)

@@ -10,10 +10,35 @@
 #include "lab/json_text.h"
 #include "lab/layer_stats.h"
 #include "lab/state.h"
-#include "lab/tensor_view.h"
 
-#define BLOCKED_SHARE 0.5     /* of values clipped: most gradient is gone */
 #define NAMES_MAX 5
+#define NO_GRAD_SHARE 0.99    /* of the weights */
+#define OSC_SHARE 0.25        /* of the weights, */
+#define OSC_LEVELS 16         /* where a step is coarse enough to matter */
+#define DRIFT_SHARE 1         /* of the range's width, in an epoch */
+#define WINDOW_LEAST 0.5      /* of an epoch, to speak of what it moved */
+
+/* How good the last result was. A net whose accuracy has gone is searched for
+ * the reason, by what would be harmless elsewhere: two bits on the range of
+ * all values give 97% zeros and half the signal, and 85% become 13%. */
+static const struct grade {
+    bool bad;                 /* worth a pass over a batch */
+    double dead;              /* share of one code: hardly anything passes */
+    double lost;              /* power of the error, of the signal's */
+    double blocked;           /* of the gradient; LSQ with 2 bits: half */
+} grade_table[] = {
+    [GRADE_GOOD] = { .blocked = 0.75 },
+    [GRADE_UNKNOWN] = { true, .dead = 0.99, .lost = 1, .blocked = 0.75 },
+    [GRADE_BAD] = { true, .dead = 0.99, .lost = 1, .blocked = 0.75 },
+    [GRADE_COLLAPSED] = { true, .dead = 0.95, .lost = 1.0 / 3,
+                          .blocked = 0.5 },
+};
+
+struct look {
+    struct lab *lab;
+    const struct grade *grade;
+    struct point_stats *stats;          /* by point, when they were needed */
+};
 
 /* ---- gathering names ---- */
 
@@ -34,254 +59,493 @@ static void names_add(struct names *s, const char *name)
 }
 
 /* Names of the points for which the test holds. */
-static bool points_where(struct lab *l, struct str *detail,
-                         bool (*test)(struct lab *l, int point))
+static bool points_where(struct look *k, struct finding *out,
+                         bool (*test)(const struct quantizer *q))
 {
-    struct names s = { .out = detail };
-    for (int i = 0; l->graph && i < l->graph->n_point; i++)
-        if (l->graph->point[i].q && test(l, i))
-            names_add(&s, l->graph->point[i].name);
+    const struct graph *g = k->lab->graph;
+    struct names s = { .out = &out->where };
+    for (int i = 0; i < g->n_point; i++)
+        if (g->point[i].q && test(g->point[i].q))
+            names_add(&s, g->point[i].name);
     return s.n > 0;
 }
 
-static const struct quantizer *quantizer_at(const struct lab *l, int point)
-{
-    return l->graph->point[point].q;
-}
+/* ---- rows of states ---- */
 
-/* ---- rows ---- */
-
-static bool fake_off(struct lab *l, int point)
+static bool fake_off(const struct quantizer *q)
 {
-    const struct quantizer *q = quantizer_at(l, point);
     return q->observe && !q->fake;
 }
 
-static bool holds_fake_off(struct lab *l, struct str *detail)
+static bool holds_fake_off(struct look *k, struct finding *out)
 {
-    return points_where(l, detail, fake_off);
+    return points_where(k, out, fake_off);
 }
 
-static bool stale(struct lab *l, int point)
+static bool stale(const struct quantizer *q)
 {
-    const struct quantizer *q = quantizer_at(l, point);
     return q->stale && !q->observe && q->fake && !q->learn;
 }
 
-static bool holds_stale(struct lab *l, struct str *detail)
+static bool holds_stale(struct look *k, struct finding *out)
 {
-    return points_where(l, detail, stale);
+    return points_where(k, out, stale);
 }
 
-static bool holds_bn_live(struct lab *l, struct str *detail)
+static bool holds_bn_live(struct look *k, struct finding *out)
 {
-    struct names s = { .out = detail };
+    const struct graph *g = k->lab->graph;
+    struct names s = { .out = &out->where };
     int fixed = 0, live = 0;
-    if (!l->graph)
-        return false;
-    for (int i = 0; i < l->graph->n_point; i++) {
-        const struct point *pt = &l->graph->point[i];
+    for (int i = 0; i < g->n_point; i++) {
+        const struct point *pt = &g->point[i];
         if (!pt->q || !pt->q->fake || pt->kind != POINT_OUT || pt->q->learn)
             continue;
         fixed += !pt->q->observe;
         live += pt->q->observe;
     }
-    for (int i = 0; i < l->graph->n_node; i++) {
-        const struct node *n = &l->graph->node[i];
+    for (int i = 0; i < g->n_node; i++) {
+        const struct node *n = &g->node[i];
         if (n->op->flags & OP_BATCH_NORM && !n->bn_frozen && !n->bn_folded)
             names_add(&s, n->name);
     }
     return fixed > 0 && live == 0 && s.n > 0;
 }
 
-static bool observing(struct lab *l, int point)
+static bool observing(const struct quantizer *q)
 {
-    return quantizer_at(l, point)->observe;
+    return q->observe;
 }
 
-static bool holds_elsewhere(struct lab *l, struct str *detail)
+static bool holds_elsewhere(struct look *k, struct finding *out)
 {
+    const struct lab *l = k->lab;
     bool other = l->observed && l->origin.data &&
                  strcmp(l->observed, l->origin.data) != 0;
-    return other && points_where(l, detail, observing);
+    return other && points_where(k, out, observing);
 }
 
-static bool holds_no_flips(struct lab *l, struct str *detail)
+/* ---- rows of motion ---- */
+
+static bool window_is_long(const struct lab *l)
 {
-    double flips = series_value(l, "flips");
-    if (!l->layers.code || isnan(flips) || flips > 0)
-        return false;
-    str_printf(detail, "lr %s", num_text(l->train.hyper.lr).s);
-    return true;
+    return l->trainer && (double)motion_batches(l) >=
+                             WINDOW_LEAST *
+                                 (double)trainer_batches(l->trainer);
 }
 
-/* A channel whose weights all are zero, or all become zero. */
-static bool zero_channel(struct lab *l, int point)
+/* No code moved of all that could. */
+static bool holds_no_flips(struct look *k, struct finding *out)
 {
-    const struct point *pt = &l->graph->point[point];
-    struct quantizer q = *pt->q;
-    if (pt->kind != POINT_WEIGHT || !q.ready || !q.fake)
+    const struct lab *l = k->lab;
+    int still = 0, moving = 0;
+    if (!window_is_long(l))
         return false;
-    const struct param *w = layer_weight(l->graph, pt->node);
-    real *x = layer_weight_values(l, pt->node);
-    struct shape shape;
-    int axis;
-    point_shape(l->graph, point, &shape, &axis);
-    q.observe = false;
-    quantizer_forward(&q, x, x, quantizer_view(&q, &shape, axis), false);
-    int64_t channels = shape.dim[0], inner = w->count / channels;
-    bool found = false;
-    for (int64_t c = 0; c < channels && !found; c++) {
-        bool zero = true;
-        for (int64_t i = c * inner; i < (c + 1) * inner && zero; i++)
-            zero = x[i] == 0;
-        found = zero;
+    for (int i = 0; i < l->graph->n_point; i++) {
+        const struct point *pt = &l->graph->point[i];
+        struct motion m;
+        trainer_motion(l->trainer, i, &m);
+        if (m.codes == 0 || node_weight(l->graph, pt->node)->frozen)
+            continue;
+        still += m.flips == 0;
+        moving += m.flips > 0;
     }
-    free(x);
-    return found;
+    str_printf(&out->where, "lr %s", num_text(l->train.hyper.lr).s);
+    return still > 0 && moving == 0;
 }
 
-static bool holds_zero_channel(struct lab *l, struct str *detail)
+/* ---- rows of measured points ---- */
+
+struct measure {
+    /* How bad a point is; NaN: it is not. */
+    double (*value)(struct look *k, int point);
+    const char *before, *after;         /* the share, in words */
+};
+
+/* The next worst; -1: none is left. Its value is used up. */
+static int next_worst(double *v, int n, double *value)
 {
-    return points_where(l, detail, zero_channel);
+    int worst = -1;
+    for (int i = 0; i < n; i++)
+        if (!isnan(v[i]) && (worst < 0 || v[i] > v[worst]))
+            worst = i;
+    *value = worst < 0 ? (double)NAN : v[worst];
+    if (worst >= 0)
+        v[worst] = (double)NAN;
+    return worst;
 }
 
-/* Every output of the layer is the same number, whatever comes in. */
-static bool dead_layer(struct lab *l, int point)
+static void also_add(const char *name, double v, int n, struct finding *out)
 {
-    const struct point *pt = &l->graph->point[point];
-    struct plan *p;
-    if (pt->kind != POINT_OUT || lab_probe(l, false, &p, NULL))
-        return false;
-    struct shape s = l->graph->node[pt->at].shape;
-    s.dim[0] = plan_options(p)->batch;
-    int64_t n = shape_count(&s);
-    float *x = xmalloc((size_t)(n + 1) * sizeof *x);
-    bool dead = plan_value(p, pt->at, false, x, NULL) == STATUS_OK && n > 1;
-    for (int64_t i = 1; i < n && dead; i++)
-        dead = x[i] == x[0];
-    free(x);
-    return dead;
+    if (n >= NAMES_MAX) {
+        str_add(&out->fact, n == NAMES_MAX ? " ..." : "");
+        return;
+    }
+    str_add(&out->fact, n == 1 ? " (also " : ", ");
+    str_add_clean(&out->fact, name);
+    str_printf(&out->fact, " %s", num_percent(v).s);
 }
 
-static bool holds_dead_layer(struct lab *l, struct str *detail)
+/* The worst point, its share, and which others there are. */
+static bool measured(struct look *k, struct finding *out,
+                     const struct measure *m)
 {
-    return points_where(l, detail, dead_layer);
+    const struct graph *g = k->lab->graph;
+    double value, *v = xmalloc((size_t)(g->n_point + 1) * sizeof *v);
+    int n = 0;
+    for (int i = 0; i < g->n_point; i++)
+        v[i] = g->point[i].q ? m->value(k, i) : (double)NAN;
+    for (int i; (i = next_worst(v, g->n_point, &value)) >= 0; n++) {
+        const char *name = g->point[i].name;
+        str_printf(&out->all, "%s\n", name);
+        if (n > 0) {
+            also_add(name, value, n, out);
+            continue;
+        }
+        str_add_clean(&out->where, name);
+        str_printf(&out->fact, "%s%s%s", m->before, num_percent(value).s,
+                   m->after);
+    }
+    str_add(&out->fact, n > 1 ? ")" : "");
+    free(v);
+    return n > 0;
 }
 
-static bool blocked(struct lab *l, int point)
+static double above(double v, double least)
 {
-    const struct point *pt = &l->graph->point[point];
-    struct fetched f;
-    struct err e;
-    if (!pt->q->fake || (pt->kind != POINT_OUT && pt->kind != POINT_WEIGHT) ||
-        lab_fetch(l, pt->name, &f, &e))
-        return false;
-    bool most = f.q && f.st.count > 0 &&
-                (double)f.st.clipped > BLOCKED_SHARE * (double)f.st.count;
-    fetched_fini(&f);
-    return most;
+    return v > least ? v : (double)NAN;
 }
 
-static bool holds_blocked(struct lab *l, struct str *detail)
+static double motion_value(struct look *k, int point, struct motion *m)
 {
-    return points_where(l, detail, blocked);
+    if (!window_is_long(k->lab))
+        return (double)NAN;
+    trainer_motion(k->lab->trainer, point, m);
+    return 1;
+}
+
+/* On a fine grid codes always move to and fro: with 8 bits most do. */
+static double osc_value(struct look *k, int point)
+{
+    const struct quantizer *q = k->lab->graph->point[point].q;
+    struct motion m;
+    if (q->hi_code - q->lo_code >= OSC_LEVELS ||
+        isnan(motion_value(k, point, &m)))
+        return (double)NAN;
+    return above(m.oscillating, OSC_SHARE);
+}
+
+static bool holds_osc(struct look *k, struct finding *out)
+{
+    static const struct measure m = { osc_value, "", " of its codes turn back "
+                                                     "and forth" };
+    return measured(k, out, &m);
+}
+
+static double drift_value(struct look *k, int point)
+{
+    struct motion m;
+    if (isnan(motion_value(k, point, &m)))
+        return (double)NAN;
+    return above(m.drift, DRIFT_SHARE);
+}
+
+static bool holds_drift(struct look *k, struct finding *out)
+{
+    static const struct measure m = { drift_value, "moved by ",
+                                      " of its width in the last epoch" };
+    return measured(k, out, &m);
+}
+
+/* All points are measured once a look: weights always, what needs a pass over
+ * a batch after a bad result. */
+static const struct point_stats *survey(struct look *k, int point)
+{
+    struct lab *l = k->lab;
+    unsigned needs = k->grade->bad ? NEED_OUT | NEED_GRAD : 0;
+    int n = l->graph->n_point;
+    if (!k->stats) {
+        k->stats = xmalloc((size_t)(n + 1) * sizeof *k->stats);
+        for (int i = 0; i < n; i++)
+            point_stats_get(l, i, needs, &k->stats[i]);
+    }
+    return &k->stats[point];
+}
+
+static bool fakes(const struct look *k, int point)
+{
+    return k->lab->graph->point[point].q->fake;
+}
+
+static double zero_value(struct look *k, int point)
+{
+    const struct graph *g = k->lab->graph;
+    const struct point_stats *st = survey(k, point);
+    const struct param *w = node_weight(g, g->point[point].node);
+    if (!fakes(k, point) || !(st->zero > 0))
+        return (double)NAN;
+    return st->zero / (double)w->shape.dim[0];
+}
+
+static bool holds_zero_channel(struct look *k, struct finding *out)
+{
+    static const struct measure m = { zero_value, "", " of its channels have "
+                                                      "no weight but 0" };
+    return measured(k, out, &m);
+}
+
+static double dead_value(struct look *k, int point)
+{
+    bool is_out = k->lab->graph->point[point].kind == POINT_OUT;
+    if (!is_out || !k->grade->bad || !fakes(k, point))
+        return (double)NAN;
+    return above(survey(k, point)->one, k->grade->dead);
+}
+
+static bool holds_dead_layer(struct look *k, struct finding *out)
+{
+    static const struct measure m = { dead_value, "", " of its codes are one "
+                                                      "value" };
+    return measured(k, out, &m);
+}
+
+static double lost_value(struct look *k, int point)
+{
+    if (!k->grade->bad || !fakes(k, point))
+        return (double)NAN;
+    return above(pow(10, -0.1 * survey(k, point)->sqnr), k->grade->lost);
+}
+
+static bool holds_lost(struct look *k, struct finding *out)
+{
+    static const struct measure m = { lost_value, "its error is ",
+                                      " of the signal's power" };
+    return measured(k, out, &m);
+}
+
+static double blocked_value(struct look *k, int point)
+{
+    if (!fakes(k, point))
+        return (double)NAN;
+    return above(survey(k, point)->blocked, k->grade->blocked);
+}
+
+static bool holds_blocked(struct look *k, struct finding *out)
+{
+    static const struct measure m = { blocked_value, "", " of its gradient is "
+                                                         "blocked" };
+    return measured(k, out, &m);
+}
+
+static double no_grad_value(struct look *k, int point)
+{
+    return above(survey(k, point)->no_grad, NO_GRAD_SHARE);
+}
+
+static bool holds_no_grad(struct look *k, struct finding *out)
+{
+    static const struct measure m = { no_grad_value, "", " of its weights get "
+                                                         "no gradient" };
+    return measured(k, out, &m);
 }
 
 /* ---- telling ---- */
 
-static void tell(struct lab *l, const struct diagnosis *d, const char *detail)
+static void finding_fini(struct finding *f)
 {
-    struct str s = { 0 };
-    out_printf(l->out, OUT_WARN, "warning: %s: %s (%s)", d->name, d->help,
-               detail);
+    str_fini(&f->where);
+    str_fini(&f->fact);
+    str_fini(&f->all);
+}
+
+static void print_row(const struct diagnosis *d, struct finding *f,
+                      struct str *out)
+{
+    if (f->fact.len)
+        str_printf(out, "warning: %s: %s: %s; %s", str_text(&f->where),
+                   d->name, str_text(&f->fact), d->help);
+    else
+        str_printf(out, "warning: %s: %s (%s)", d->name, d->help,
+                   str_text(&f->where));
+}
+
+static void tell(struct lab *l, const struct diagnosis *d, struct finding *f)
+{
+    struct str line = { 0 }, s = { 0 };
+    print_row(d, f, &line);
+    out_printf(l->out, OUT_WARN, "%s", str_text(&line));
     json_text(&s, "name", d->name);
     json_text(&s, "msg", d->help);
-    json_text(&s, "where", detail);
+    json_text(&s, "where", str_text(&f->where));
+    if (f->fact.len)
+        json_text(&s, "fact", str_text(&f->fact));
     stream_event(l, "warn", str_text(&s));
+    str_fini(&line);
     str_fini(&s);
 }
 
-/* A row is told once, and again only after it did not hold. */
+/* The worst point of a measured row was not among those that were told. */
+static bool is_news(const struct lab *l, int row, struct finding *f)
+{
+    const char *told = l->told[row];
+    size_t n = strcspn(str_text(&f->all), "\n");
+    for (const char *p = told; p && *p; p += strcspn(p, "\n") + 1)
+        if (strncmp(p, str_text(&f->all), n + 1) == 0)
+            return false;
+    return n > 0;
+}
+
+static void remember(struct lab *l, int row, struct finding *f)
+{
+    l->warned |= 1u << row;
+    free(l->told[row]);
+    l->told[row] = xstrdup(str_text(&f->all));
+}
+
+/* Within a run of epochs a row is told once, even if it comes and goes. */
+static void look_at(struct look *k, int row)
+{
+    struct lab *l = k->lab;
+    const struct diagnosis *d = &diagnosis_table[row];
+    struct finding f = { 0 };
+    bool told = l->warned & 1u << row;
+    bool holds = d->holds(k, &f);
+    if (holds && (!told || (!l->goal.active && is_news(l, row, &f)))) {
+        tell(l, d, &f);
+        remember(l, row, &f);
+    }
+    if (!holds && !l->goal.active)
+        l->warned &= ~(1u << row);
+    finding_fini(&f);
+}
+
 static void look(struct lab *l, unsigned flags)
 {
-    if (!l->graph)
-        return;
-    for (int i = 0; i < diagnosis_count; i++) {
-        const struct diagnosis *d = &diagnosis_table[i];
-        struct str detail = { 0 };
-        if (!(d->flags & flags))
-            continue;
-        bool holds = d->holds(l, &detail);
-        if (holds && !(l->warned & 1u << i))
-            tell(l, d, str_text(&detail));
-        l->warned = holds ? l->warned | 1u << i : l->warned & ~(1u << i);
-        str_fini(&detail);
-    }
+    struct look k = { .lab = l, .grade = &grade_table[l->grade] };
+    for (int i = 0; l->graph && i < diagnosis_count; i++)
+        if (diagnosis_table[i].flags & flags)
+            look_at(&k, i);
+    free(k.stats);
 }
 
 void diagnose_after(struct lab *l, unsigned cmd_flags)
 {
     if (cmd_flags & (CMD_CHANGES | CMD_RECORDED))
-        look(l, DIAG_CHEAP);
+        look(l, DIAG_STATE);
 }
 
 void diagnose_epoch(struct lab *l)
 {
-    look(l, DIAG_CHEAP | DIAG_EPOCH);
+    look(l, DIAG_STATE | DIAG_EPOCH);
 }
 
-/* A model that only guesses has collapsed: the reason is searched for. */
-void diagnose_eval(struct lab *l, double acc, int64_t classes)
+/* Against what was reached before: in float, or after any epoch. */
+static double best_of(const struct lab *l, const char *series, bool least)
 {
-    if (classes > 1 && lab_any_quant(l) && acc < 1.5 / (double)classes)
-        look(l, DIAG_EVAL | DIAG_PROBE);
+    double best = (double)NAN;
+    int i = lab_series_find(l, series);
+    struct series_view v = { 0 };
+    if (i >= 0)
+        v = lab_series(l, i);
+    for (int k = 0; k < v.n; k++)
+        if (isnan(best) || (least ? v.y[k] < best : v.y[k] > best))
+            best = v.y[k];
+    return best;
+}
+
+static enum result_grade grade_acc(const struct lab *l, double acc,
+                                   int64_t classes)
+{
+    double best = fmax(best_of(l, "val_acc", false), l->float_acc);
+    if (acc < 1.5 / (double)classes || acc < 0.5 * best)
+        return GRADE_COLLAPSED;
+    return isnan(best)      ? GRADE_UNKNOWN
+           : acc < 0.9 * best ? GRADE_BAD
+                              : GRADE_GOOD;
+}
+
+static enum result_grade grade_loss(const struct lab *l, double loss)
+{
+    double best = best_of(l, "val_loss", true);
+    return isnan(best)         ? GRADE_UNKNOWN
+           : loss > 4 * best   ? GRADE_COLLAPSED
+           : loss > 1.5 * best ? GRADE_BAD
+                               : GRADE_GOOD;
+}
+
+void diagnose_result(struct lab *l, const struct diagnose_result *r)
+{
+    if (!lab_any_quant(l))
+        return;
+    l->grade = r->classes > 1 ? grade_acc(l, r->acc, r->classes)
+                              : grade_loss(l, r->loss);
+    look(l, DIAG_RESULT);
+    l->graded = l->gen;
+}
+
+/* The grade holds as long as nothing was changed. */
+static enum result_grade grade_now(const struct lab *l)
+{
+    bool same = l->graded.model == l->gen.model &&
+                l->graded.quant == l->gen.quant;
+    return same && l->grade != GRADE_GOOD ? l->grade : GRADE_UNKNOWN;
 }
 
 int diagnose_all(struct lab *l, struct str *out)
 {
+    struct look k = { .lab = l, .grade = &grade_table[grade_now(l)] };
     int n = 0;
     for (int i = 0; l->graph && i < diagnosis_count; i++) {
-        const struct diagnosis *d = &diagnosis_table[i];
-        struct str detail = { 0 };
-        if (d->holds(l, &detail)) {
-            str_printf(out, "warning: %s: %s (%s)\n", d->name, d->help,
-                       str_text(&detail));
+        struct finding f = { 0 };
+        if (diagnosis_table[i].holds(&k, &f)) {
+            print_row(&diagnosis_table[i], &f, out);
+            str_char(out, '\n');
             n++;
         }
-        str_fini(&detail);
+        finding_fini(&f);
     }
+    free(k.stats);
     return n;
 }
 
 const struct diagnosis diagnosis_table[] = {
-    { .name = "fake off", .flags = DIAG_CHEAP, .holds = holds_fake_off,
+    { .name = "fake off", .flags = DIAG_STATE, .holds = holds_fake_off,
       .help = "observers watch while fake-quantization is off; `enable "
               "fake` trains with the grid, `disable observer` keeps the "
               "range" },
-    { .name = "stale range", .flags = DIAG_CHEAP, .holds = holds_stale,
+    { .name = "stale range", .flags = DIAG_STATE, .holds = holds_stale,
       .help = "the grid changed after its range was found, and the observer "
               "is off; `enable observer` and `calibrate` find a new one" },
     { .name = "batch norm live", .flags = DIAG_EPOCH, .holds = holds_bn_live,
       .help = "ranges are fixed but batch norm still moves what they were "
               "found for; `freeze bn`" },
-    { .name = "other data", .flags = DIAG_CHEAP, .holds = holds_elsewhere,
+    { .name = "other data", .flags = DIAG_STATE, .holds = holds_elsewhere,
       .help = "observers are on and will move to data other than what they "
               "learned from; `disable observer *`" },
     { .name = "nothing moves", .flags = DIAG_EPOCH, .holds = holds_no_flips,
       .help = "no weight code changed in the last epoch: the learning rate "
               "is too small for the grid" },
-    { .name = "zero channel", .flags = DIAG_EVAL,
+    { .name = "oscillation", .flags = DIAG_EPOCH, .holds = holds_osc,
+      .help = "a lower learning rate settles them (`set train.schedule "
+              "cosine`), `freeze weights` holds them; batch norm wants "
+              "`calibrate bn` before evaluating" },
+    { .name = "range drift", .flags = DIAG_EPOCH, .holds = holds_drift,
+      .help = "ranges have not settled; a lower learning rate, `freeze bn`, "
+              "or more epochs before `disable observer *`" },
+    { .name = "zero channel", .flags = DIAG_RESULT,
       .holds = holds_zero_channel,
-      .help = "all weights of a channel are zero on the grid; more bits, or "
-              "`range .. mse`" },
-    { .name = "dead layer", .flags = DIAG_PROBE, .holds = holds_dead_layer,
-      .help = "the output is the same number for every input; more bits, or "
-              "an error-minimising range" },
-    { .name = "blocked gradient", .flags = DIAG_PROBE,
+      .help = "more bits, a range per channel, or `range .. mse`" },
+    { .name = "dead layer", .flags = DIAG_RESULT, .holds = holds_dead_layer,
+      .help = "more bits, an error-minimising range (`range .. mse`), or a "
+              "learned one (`range .. lsq`)" },
+    { .name = "lost signal", .flags = DIAG_RESULT, .holds = holds_lost,
+      .help = "the step is too coarse for most values; `range .. mse`, or a "
+              "learned range (`range .. lsq`), more bits" },
+    { .name = "blocked gradient", .flags = DIAG_RESULT,
       .holds = holds_blocked,
-      .help = "more than half of the values lie outside the range, so they "
-              "pass no gradient; widen the range, or learn it" },
+      .help = "its values lie outside the range; widen it, or learn it" },
+    { .name = "no gradient", .flags = DIAG_RESULT, .holds = holds_no_grad,
+      .help = "what follows is dead or clipped: nothing trains here" },
 };
 const int diagnosis_count =
     sizeof diagnosis_table / sizeof diagnosis_table[0];

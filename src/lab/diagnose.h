@@ -6,25 +6,40 @@
 #include "lab/lab.h"
 
 enum diagnosis_flags {
-    DIAG_CHEAP = 1 << 0,      /* looked at after every change and epoch */
-    DIAG_EPOCH = 1 << 1,      /* after an epoch only */
-    DIAG_EVAL = 1 << 2,       /* when a model collapsed */
-    DIAG_PROBE = 1 << 3,      /* likewise; needs a pass over a batch */
+    DIAG_STATE = 1 << 0,      /* of flags and settings: after every change */
+    DIAG_EPOCH = 1 << 1,      /* of motion: after an epoch */
+    DIAG_RESULT = 1 << 2,     /* of values: when a result is a bad one; needs
+                               * a pass over a batch */
+};
+
+struct look;
+
+/* What was found: the points; of measured rows the worst, its number in
+ * words, and the names of all, a line each, the worst first. */
+struct finding {
+    struct str where, fact, all;
 };
 
 struct diagnosis {
     const char *name, *help;  /* help: what to do about it */
     unsigned flags;
-    /* True when it holds; detail: where. */
-    bool (*holds)(struct lab *l, struct str *detail);
+    bool (*holds)(struct look *k, struct finding *out);
 };
 extern const struct diagnosis diagnosis_table[];
 extern const int diagnosis_count;
 
-/* After a command: cheap rows; each is told once until it no longer holds. */
-void diagnose_after(struct lab *l, unsigned cmd_flags);
+/* Each row is told once, until it no longer holds; of measured rows another
+ * worst point is news, but not within a run of epochs. */
+void diagnose_after(struct lab *l, unsigned cmd_flags);     /* a command */
 void diagnose_epoch(struct lab *l);
-void diagnose_eval(struct lab *l, double acc, int64_t classes);
+/* After an evaluation, or training: looks at the weights, and for reasons in
+ * all layers when the accuracy (of so many classes; 0: the loss) is that of
+ * guessing, or below what was reached before. */
+struct diagnose_result {
+    double acc, loss;
+    int64_t classes;
+};
+void diagnose_result(struct lab *l, const struct diagnose_result *r);
 /* All rows, for `info run`: lines of text; returns how many hold. */
 int diagnose_all(struct lab *l, struct str *out);
 

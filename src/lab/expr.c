@@ -117,7 +117,8 @@ static enum status read_string(struct parser *p, char *out, size_t size)
 static enum status look_up(struct parser *p, const char *name, int at,
                            struct value *out)
 {
-    if (p->env->layer && layer_field_value(p->env->layer, name, out))
+    if (p->env->layer &&
+        layer_field_value(p->env->lab, p->env->layer, name, out))
         return STATUS_OK;
     if (!p->env->lab)
         return fail(p, at, "names have no meaning here");

@@ -204,6 +204,18 @@ void goal_finish(struct lab *l, enum status why)
     l->gen.metrics++;
 }
 
+/* What an epoch or more has led to. */
+static void goal_diagnose(struct lab *l)
+{
+    bool whole = trainer_steps(l->trainer) - l->goal.begin >=
+                 trainer_batches(l->trainer);
+    struct diagnose_result r = { series_value(l, "val_acc"),
+                                 series_value(l, "val_loss"),
+                                 l->data->classes };
+    if (whole)
+        diagnose_result(l, &r);
+}
+
 /* ---- one batch ---- */
 
 static void mean_add(double *mean, double x, int64_t before, int64_t n)
@@ -281,6 +293,7 @@ static void stream_epoch(struct lab *l, const struct metrics *val)
     }
     json_num(&s, "lr", series_value(l, "lr"));
     json_num(&s, "flips", series_value(l, "flips"));
+    json_num(&s, "osc", series_value(l, "osc"));
     json_num(&s, "seconds", lab_clock(l) > 0 ? l->epoch.seconds : 0);
     stream_event(l, "epoch", str_text(&s));
     str_fini(&s);
@@ -310,7 +323,7 @@ static enum status epoch_done(struct lab *l, struct err *e)
     const struct metrics *m = has_val && !s ? &val : NULL;
     epoch_series(l, m);
     trainer_epoch_loss(l->trainer, m ? m->loss : l->epoch.loss);
-    layer_flips_update(l);
+    motion_epoch(l);
     print_epoch(l, m);
     stream_epoch(l, m);
     l->epoch = (struct epoch_sums){ 0 };
@@ -367,8 +380,10 @@ enum status goal_work(struct lab *l)
     enum status s = l->interrupt ? STATUS_STOPPED : events_run(l, &e);
     if (!s && !g->active)
         return STATUS_OK;                /* an event stopped it */
-    if (!s)
+    if (!s) {
+        motion_sync(l);
         s = trainer_step(l->trainer, &tick, &r, &e);
+    }
     if (s)
         return goal_fail(l, s, &e);
     batch_done(l, &r);
@@ -381,9 +396,10 @@ enum status goal_work(struct lab *l)
         return goal_fail(l, s, &e);
     bool done = met || trainer_steps(l->trainer) >= g->end ||
                 (g->deadline > 0 && clock_seconds() >= g->deadline);
-    if (done)
+    if (done) {
         goal_finish(l, STATUS_OK);
-    else if (l->interrupt)
+        goal_diagnose(l);
+    } else if (l->interrupt)
         return goal_fail(l, STATUS_STOPPED, &e);
     return STATUS_OK;
 }

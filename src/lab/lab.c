@@ -58,6 +58,8 @@ void lab_free(struct lab *l)
     free(l->origin.model);
     free(l->origin.data);
     free(l->observed);
+    for (int i = 0; i < DIAGNOSES; i++)
+        free(l->told[i]);
     free(l);
 }
 

@@ -6,7 +6,6 @@
 
 #include "base/arena.h"
 #include "base/cpu.h"
-#include "lab/layer_stats.h"
 #include "lab/state.h"
 #include "lab/tensor_view.h"
 
@@ -33,7 +32,6 @@ void lab_set_graph(struct lab *l, struct graph *g)
 {
     lab_probe_drop(l);
     lab_drop_trainer(l);
-    layer_flips_drop(l);
     free(l->layers.view);
     l->layers = (struct layer_cache){ 0 };
     free(l->selected);

@@ -1,4 +1,4 @@
-/* Statistics of weights and of what training does to their codes.
+/* Statistics of points.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "lab/layer_stats.h"
 
@@ -8,34 +8,15 @@
 
 #include "base/arena.h"
 #include "lab/state.h"
-
-const struct param *layer_weight(const struct graph *g, int node)
-{
-    const struct node *n = &g->node[node];
-    for (int i = 0; i < OP_MAX_PARAMS; i++)
-        if (n->param[i] >= 0 && g->param[n->param[i]].role == PARAM_WEIGHT)
-            return &g->param[n->param[i]];
-    return NULL;
-}
+#include "lab/tensor_view.h"
 
 real *layer_weight_values(const struct lab *l, int node)
 {
-    const struct graph *g = l->graph;
-    const struct param *w = layer_weight(g, node);
+    const struct param *w = node_weight(l->graph, node);
     if (!w)
         return NULL;
-    real *x = xmalloc((size_t)w->count * sizeof *x);
-    memcpy(x, w->value, (size_t)w->count * sizeof *x);
-    int bn = graph_group_bn(g, node);
-    if (bn < 0 || l->train.bn_fold == FOLD_OFF)
-        return x;
-    int64_t channels = w->shape.dim[0], inner = w->count / channels;
-    real *factor = xmalloc((size_t)channels * sizeof *factor);
-    bn_scale_factor(g, bn, factor);
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t i = 0; i < inner; i++)
-            x[c * inner + i] *= factor[c];
-    free(factor);
+    real *x = xmalloc((size_t)(w->count + 1) * sizeof *x);
+    weight_values(l->graph, node, l->train.bn_fold, x);
     return x;
 }
 
@@ -67,105 +48,229 @@ struct quantizer *layer_weight_quantizer(const struct lab *l, int point,
     return now;
 }
 
-bool layer_weight_stats(struct lab *l, int point, struct qstats *out)
+const struct point_stats point_stats_unknown = {
+    .sqnr = (double)NAN, .mse = (double)NAN, .max_error = (double)NAN,
+    .saturation = (double)NAN, .dead = (double)NAN,
+    .one = (double)NAN, .one_code = (double)NAN,
+    .blocked = (double)NAN, .no_grad = (double)NAN, .zero = (double)NAN,
+    .flips = (double)NAN, .osc = (double)NAN, .drift = (double)NAN,
+};
+
+static void take_qstats(const struct qstats *st, struct point_stats *out)
+{
+    if (st->count == 0)
+        return;
+    double n = (double)st->count;
+    out->sqnr = st->sqnr_db;
+    out->mse = st->mse;
+    out->max_error = st->max_error;
+    out->saturation = (double)st->clipped / n;
+    out->dead = (double)st->dead_levels;
+    if (st->levels == 0)
+        return;
+    out->one = (double)st->most / n;
+    out->one_code = (double)st->most_code;
+}
+
+/* ---- weights ---- */
+
+/* Channels of the output all of whose weights become 0. */
+static double zero_channels(struct quantizer *q, const real *x,
+                            const struct param *w, struct qview v)
+{
+    real *y = xmalloc((size_t)(w->count + 1) * sizeof *y);
+    int64_t channels = w->shape.dim[0], inner = w->count / channels, n = 0;
+    quantizer_forward(q, x, y, v, false);
+    for (int64_t c = 0; c < channels; c++) {
+        bool zero = true;
+        for (int64_t i = c * inner; i < (c + 1) * inner && zero; i++)
+            zero = y[i] == 0;
+        n += zero;
+    }
+    free(y);
+    return (double)n;
+}
+
+static double without_gradient(struct lab *l, const struct param *w)
+{
+    struct plan *p;
+    int64_t n = 0;
+    if (w->frozen || w->count == 0 || lab_probe(l, true, &p, NULL))
+        return (double)NAN;
+    for (int64_t i = 0; i < w->count; i++)
+        n += w->grad[i] == 0;
+    return (double)n / (double)w->count;
+}
+
+static void weight_stats(struct lab *l, int point, unsigned needs,
+                         struct point_stats *out)
 {
     const struct point *pt = &l->graph->point[point];
-    if (!pt->q || pt->kind != POINT_WEIGHT)
-        return false;
+    const struct param *w = node_weight(l->graph, pt->node);
     real *x = layer_weight_values(l, pt->node);
     struct quantizer *q = x ? layer_weight_quantizer(l, point, x) : NULL;
-    if (q)
-        quantizer_stats(q, x, weight_view(l->graph, point), out);
-    bool known = q != NULL;
+    if (q) {
+        struct qstats st;
+        struct qview v = weight_view(l->graph, point);
+        quantizer_stats(q, x, v, &st);
+        take_qstats(&st, out);
+        out->zero = zero_channels(q, x, w, v);
+        q->fake = pt->q->fake;
+        out->blocked = quantizer_blocked(q, x, NULL, v);
+        if (needs & NEED_GRAD)
+            out->no_grad = without_gradient(l, w);
+    }
     quantizer_free(q);
     free(x);
-    return known;
 }
 
-/* ---- flips ---- */
+/* ---- other points ---- */
 
-static bool has_codes(const struct point *pt)
-{
-    return pt->kind == POINT_WEIGHT && pt->q && pt->q->ready && pt->q->fake &&
-           pt->q->spec.kind->codes;
-}
-
-static int64_t count_codes(const struct graph *g)
-{
-    int64_t n = 0;
-    for (int i = 0; i < g->n_point; i++)
-        if (has_codes(&g->point[i]))
-            n += layer_weight(g, g->point[i].node)->count;
-    return n;
-}
-
-static void read_codes(struct lab *l, int32_t *code)
+/* The values at a point: those of the forward pass, or of a bias. */
+static real *point_values(struct lab *l, const struct point *pt,
+                          struct plan *p, struct shape *shape)
 {
     const struct graph *g = l->graph;
-    for (int i = 0; i < g->n_point; i++) {
-        const struct point *pt = &g->point[i];
-        if (!has_codes(pt))
-            continue;
-        real *x = layer_weight_values(l, pt->node);
-        pt->q->spec.kind->codes(pt->q, x, code, weight_view(g, i));
-        code += layer_weight(g, pt->node)->count;
-        free(x);
-    }
+    const struct node *n = &g->node[pt->node];
+    bool in = pt->kind == POINT_IN;
+    int at = in ? n->in[0] : pt->at;
+    *shape = g->node[at].shape;
+    shape->dim[0] = plan_options(p)->batch;
+    real *x = xmalloc((size_t)(shape_count(shape) + 1) * sizeof *x);
+    if (plan_value(p, at, !in, x, NULL) == STATUS_OK)
+        return x;
+    free(x);
+    return NULL;
 }
 
-/* Share of codes that differ, by layer and in all (returned). */
-static double compare_codes(struct lab *l, const int32_t *now)
+/* The share of today's gradient; of the values where there is none, as at
+ * the net's input. */
+static double blocked_gradient(struct lab *l, int point)
 {
-    struct layer_cache *c = &l->layers;
-    const struct graph *g = l->graph;
-    int64_t at = 0, moved = 0;
-    for (int i = 0; i < g->n_point; i++) {
-        if (!has_codes(&g->point[i]))
-            continue;
-        int64_t n = layer_weight(g, g->point[i].node)->count, k = 0;
-        for (int64_t j = at; j < at + n; j++)
-            k += now[j] != c->code[j];
-        c->flips[g->point[i].node] = (double)k / (double)n;
-        moved += k;
-        at += n;
-    }
-    return (double)moved / (double)at;
+    const struct point *pt = &l->graph->point[point];
+    struct shape s;
+    struct plan *p;
+    if (lab_probe(l, true, &p, NULL))
+        return (double)NAN;
+    real *x = point_values(l, pt, p, &s);
+    real *dy = xmalloc((size_t)(shape_count(&s) + 1) * sizeof *dy);
+    bool known = x && pt->kind == POINT_OUT &&
+                 plan_value_grad(p, pt->at, dy, NULL) == STATUS_OK;
+    double share = (double)NAN;
+    if (x)
+        share = quantizer_blocked(pt->q, x, known ? dy : NULL,
+                                  quantizer_view(pt->q, &s,
+                                                 s.rank > 1 ? 1 : -1));
+    free(dy);
+    free(x);
+    return share;
 }
 
-void layer_flips_drop(struct lab *l)
+static bool has_range(const struct quantizer *q)
 {
-    free(l->layers.code);
-    free(l->layers.flips);
-    l->layers.code = NULL;
-    l->layers.flips = NULL;
-    l->layers.n_code = 0;
+    return q->ready || q->spec.kind->flags & QK_OWN_SCALE;
 }
 
-void layer_flips_update(struct lab *l)
+static void value_stats(struct lab *l, int point, unsigned needs,
+                        struct point_stats *out)
 {
-    struct layer_cache *c = &l->layers;
-    int64_t n = count_codes(l->graph);
-    if (n == 0) {
-        layer_flips_drop(l);
+    const struct point *pt = &l->graph->point[point];
+    struct plan *p;
+    struct shape s;
+    if (!(needs & NEED_OUT) || !has_range(pt->q) ||
+        lab_probe(l, false, &p, NULL))
         return;
+    real *x = point_values(l, pt, p, &s);
+    if (x) {
+        struct qstats st;
+        quantizer_stats(pt->q, x, quantizer_view(pt->q, &s,
+                                                 s.rank > 1 ? 1 : -1), &st);
+        take_qstats(&st, out);
     }
-    int32_t *now = xmalloc((size_t)n * sizeof *now);
-    read_codes(l, now);
-    if (!c->flips) {
-        c->flips = xmalloc((size_t)l->graph->n_node * sizeof *c->flips);
-        for (int i = 0; i < l->graph->n_node; i++)
-            c->flips[i] = (double)NAN;
-    }
-    /* Codes of another grid cannot be compared: a bit change starts anew. */
-    if (c->code && c->n_code == n && c->code_gen == l->gen.quant)
-        series_add(l, "flips", lab_epoch(l), compare_codes(l, now));
-    free(c->code);
-    c->code = now;
-    c->n_code = n;
-    c->code_gen = l->gen.quant;
+    free(x);
+    if (needs & NEED_GRAD)
+        out->blocked = blocked_gradient(l, point);
 }
 
-double layer_flips(const struct lab *l, int node)
+static void bias_stats(struct lab *l, int point, unsigned needs,
+                       struct point_stats *out)
 {
-    return l->layers.flips ? l->layers.flips[node] : (double)NAN;
+    const struct point *pt = &l->graph->point[point];
+    const struct node *n = &l->graph->node[pt->node];
+    (void)needs;
+    for (int i = 0; i < OP_MAX_PARAMS; i++) {
+        const struct param *b = n->param[i] < 0 ? NULL
+                                : &l->graph->param[n->param[i]];
+        struct qstats st;
+        if (!b || b->role != PARAM_BIAS || !has_range(pt->q))
+            continue;
+        quantizer_stats(pt->q, b->value, weight_view(l->graph, point), &st);
+        take_qstats(&st, out);
+    }
+}
+
+static void no_stats(struct lab *l, int point, unsigned needs,
+                     struct point_stats *out)
+{
+    (void)l;
+    (void)point;
+    (void)needs;
+    (void)out;
+}
+
+void point_stats_get(struct lab *l, int point, unsigned needs,
+                     struct point_stats *out)
+{
+    static void (*const by_kind[POINT_KINDS])(struct lab *l, int point,
+                                              unsigned needs,
+                                              struct point_stats *out) = {
+        [POINT_WEIGHT] = weight_stats, [POINT_BIAS] = bias_stats,
+        [POINT_IN] = value_stats,      [POINT_OUT] = value_stats,
+        [POINT_ACC] = no_stats,
+    };
+    *out = point_stats_unknown;
+    if (!l->graph->point[point].q)
+        return;
+    by_kind[l->graph->point[point].kind](l, point, needs, out);
+    if (!l->trainer)
+        return;
+    struct motion m;
+    trainer_motion(l->trainer, point, &m);
+    out->flips = m.flips;
+    out->osc = m.oscillating;
+    out->drift = m.drift;
+}
+
+/* ---- motion ---- */
+
+void motion_sync(struct lab *l)
+{
+    struct lab_generation *at = &l->layers.motion_at;
+    bool model = at->model != l->gen.model;
+    if (model || at->quant != l->gen.quant)
+        trainer_resync(l->trainer, model);
+    *at = l->gen;
+}
+
+void motion_epoch(struct lab *l)
+{
+    double codes = 0, moved = 0, turning = 0;
+    for (int i = 0; i < l->graph->n_point; i++) {
+        struct motion m;
+        trainer_motion(l->trainer, i, &m);
+        if (m.codes == 0)
+            continue;
+        codes += (double)m.codes;
+        moved += m.flips * (double)m.codes;
+        turning += m.oscillating * (double)m.codes;
+    }
+    if (codes == 0)
+        return;
+    series_add(l, "flips", lab_epoch(l), moved / codes);
+    series_add(l, "osc", lab_epoch(l), turning / codes);
+}
+
+int64_t motion_batches(const struct lab *l)
+{
+    return l->trainer ? trainer_motion_batches(l->trainer) : 0;
 }

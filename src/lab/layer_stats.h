@@ -1,27 +1,30 @@
-/* Statistics of weights and of what training does to their codes.
+/* Statistics of points: weights, activations, and what training does to them.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef LAB_LAYER_STATS_H
 #define LAB_LAYER_STATS_H
 
 #include "lab/view.h"
 
-/* The parameter behind a layer's weight point, or NULL. */
-const struct param *layer_weight(const struct graph *g, int node);
 /* What the weight quantizer sees: W, or during QAT with folding
- * W * gamma / sqrt(var + eps). malloc'ed. */
+ * W * gamma / sqrt(var + eps). malloc'ed; NULL: no weights. */
 real *layer_weight_values(const struct lab *l, int node);
 /* The quantizer of a weight point as the next forward pass would have it: a
  * new one whose range comes from today's weights x. NULL: none is set, or it
  * cannot have a range. To be freed. */
 struct quantizer *layer_weight_quantizer(const struct lab *l, int point,
                                          const real *x);
-/* Statistics of a weight point; false: no quantizer. */
-bool layer_weight_stats(struct lab *l, int point, struct qstats *out);
+/* Statistics of any point with a quantizer; needs as for lab_refresh_stats.
+ * What cannot be had is not known. */
+void point_stats_get(struct lab *l, int point, unsigned needs,
+                     struct point_stats *out);
+extern const struct point_stats point_stats_unknown;
 
-/* At an epoch's end: share of weight codes that differ from those at the
- * last one, per layer and (series `flips`) in all. */
-void layer_flips_update(struct lab *l);
-void layer_flips_drop(struct lab *l);
-double layer_flips(const struct lab *l, int node);      /* NaN: not known */
+/* Before a batch: what others did to weights and codes is not training. */
+void motion_sync(struct lab *l);
+/* At an epoch's end, series `flips` and `osc`: share of all weight codes that
+ * moved in it, and that turn back and forth. */
+void motion_epoch(struct lab *l);
+/* Batches of training that stand behind these numbers. */
+int64_t motion_batches(const struct lab *l);
 
 #endif

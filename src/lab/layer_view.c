@@ -62,11 +62,8 @@ static void fill_view(struct lab *l, int i, struct layer_view *v)
         .has_a = ap >= 0,
         .has_bn = n->op->flags & OP_BATCH_NORM,
         .bn_frozen = n->bn_frozen || n->bn_folded,
-        .sqnr = (double)NAN,
-        .saturation = (double)NAN,
-        .mse = (double)NAN,
-        .flips = (double)NAN,
-        .dead = -1,
+        .weight = point_stats_unknown,
+        .out = point_stats_unknown,
         .params = node_params(g, i),
         .macs = node_macs(g, n),
         .shape = n->shape,
@@ -99,14 +96,12 @@ static void build_views(struct lab *l)
     c->n = n;
     for (int i = 0; i < n; i++) {
         fill_view(l, i, &c->view[i]);
-        bool keep = old && n_old == n && c->view[i].w[0] != '-' &&
-                    strcmp(old[i].w, c->view[i].w) == 0;
-        if (!keep)
+        if (!old || n_old != n)
             continue;
-        c->view[i].sqnr = old[i].sqnr;
-        c->view[i].saturation = old[i].saturation;
-        c->view[i].mse = old[i].mse;
-        c->view[i].dead = old[i].dead;
+        if (c->view[i].w[0] != '-' && strcmp(old[i].w, c->view[i].w) == 0)
+            c->view[i].weight = old[i].weight;
+        if (c->view[i].a[0] != '-' && strcmp(old[i].a, c->view[i].a) == 0)
+            c->view[i].out = old[i].out;
     }
     free(old);
     c->at = l->gen;
@@ -121,37 +116,45 @@ const struct layer_view *lab_layer_views(struct lab *l, int *n)
         return NULL;
     if (!c->view || !gen_equal(&c->at, &l->gen))
         build_views(l);
-    for (int i = 0; i < c->n; i++) {
+    for (int i = 0; i < c->n; i++)
         c->view[i].selected = l->selected[i];
-        c->view[i].flips = layer_flips(l, i);
-    }
     *n = c->n;
     return c->view;
 }
 
-void lab_refresh_stats(struct lab *l)
+static void refresh(struct lab *l, int point, unsigned needs, bool all,
+                    struct point_stats *out)
+{
+    struct point_stats fresh = point_stats_unknown;
+    if (point >= 0)
+        point_stats_get(l, point, needs, &fresh);
+    /* Only motion is new. */
+    if (!all) {
+        out->flips = fresh.flips;
+        out->osc = fresh.osc;
+        out->drift = fresh.drift;
+        return;
+    }
+    *out = fresh;
+}
+
+void lab_refresh_stats(struct lab *l, unsigned needs)
 {
     struct layer_cache *c = &l->layers;
     int n;
     if (!lab_layer_views(l, &n))
         return;
     int64_t steps = l->trainer ? trainer_steps(l->trainer) : 0;
-    if (c->stats && c->steps == steps)
+    if (c->stats && c->steps == steps && (c->needs & needs) == needs)
         return;
     for (int i = 0; i < n; i++) {
-        struct qstats st;
-        int point = layer_weight_point(l->graph, i);
         struct layer_view *v = &c->view[i];
-        v->sqnr = v->saturation = v->mse = (double)NAN;
-        v->dead = -1;
-        if (point < 0 || !layer_weight_stats(l, point, &st))
-            continue;
-        v->sqnr = st.sqnr_db;
-        v->mse = st.mse;
-        v->saturation = st.count ? (double)st.clipped / (double)st.count : 0;
-        v->dead = (int)st.dead_levels;
+        refresh(l, layer_weight_point(l->graph, i), needs, true, &v->weight);
+        refresh(l, layer_out_point(l->graph, i), needs, needs & NEED_OUT,
+                &v->out);
     }
     c->stats = true;
+    c->needs = needs;
     c->steps = steps;
 }
 
@@ -177,7 +180,56 @@ static void point_flags(const struct quantizer *q, struct str *out)
                q->learn ? 'L' : '-');
 }
 
-static void point_text(struct lab *l, int point, struct str *out)
+/* "name value" when it is known. */
+static void known(struct str *out, const char *name, double v,
+                  const char *unit)
+{
+    if (!isnan(v))
+        str_printf(out, "  %s %s%s", name, num_text(v).s, unit);
+}
+
+static void known_share(struct str *out, const char *name, double v)
+{
+    if (!isnan(v))
+        str_printf(out, "  %s %s", name, num_percent(v).s);
+}
+
+/* A line of what is known, indented; none when nothing is. */
+static void line_end(struct str *line, struct str *out)
+{
+    if (line->len)
+        str_printf(out, "   %s\n", str_text(line));
+    str_fini(line);
+}
+
+static void stats_text(const struct quantizer *q,
+                       const struct point_stats *st, struct str *out)
+{
+    struct str error = { 0 }, use = { 0 }, motion = { 0 };
+    known(&error, "sqnr", st->sqnr, " dB");
+    known(&error, "mse", st->mse, "");
+    known(&error, "max error", st->max_error, "");
+    line_end(&error, out);
+    known_share(&use, "saturated", st->saturation);
+    if (!isnan(st->dead) && q->spec.bits <= 16)
+        str_printf(&use, "  dead levels %s of %lld", num_text(st->dead).s,
+                   (long long)(q->hi_code - q->lo_code + 1));
+    if (!isnan(st->one))
+        str_printf(&use, "  %s are code %s", num_percent(st->one).s,
+                   num_text(st->one_code).s);
+    if (st->zero > 0)
+        str_printf(&use, "  zero channels %s", num_text(st->zero).s);
+    line_end(&use, out);
+    known_share(&motion, "gradient blocked", st->blocked);
+    known_share(&motion, "without gradient", st->no_grad);
+    known_share(&motion, "codes moved", st->flips);
+    known_share(&motion, "oscillating", st->osc);
+    known_share(&motion, "range drift", st->drift);
+    line_end(&motion, out);
+}
+
+static void point_text(struct lab *l, int point,
+                       const struct point_stats *st, struct str *out)
 {
     const struct point *pt = &l->graph->point[point];
     const struct quantizer *q = pt->q;
@@ -197,35 +249,19 @@ static void point_text(struct lab *l, int point, struct str *out)
         str_add(out, pt->kind == POINT_WEIGHT
                          ? "     range follows with the first pass\n"
                          : "     not calibrated: no range yet\n");
-        return;
+    } else {
+        str_add(out, "   ");
+        range_text(q, q->scale, "scale", out);
+        range_text(q, q->zero_point, "zero", out);
+        str_add(out, "  range [");
+        num_add(out, (double)q->lo[0]);
+        str_add(out, ", ");
+        num_add(out, (double)q->hi[0]);
+        str_printf(out, "]%s%s\n", q->channels > 1 ? " of channel 0" : "",
+                   q->stale ? "  STALE" : "");
     }
-    str_add(out, "   ");
-    range_text(q, q->scale, "scale", out);
-    range_text(q, q->zero_point, "zero", out);
-    str_add(out, "  range [");
-    num_add(out, (double)q->lo[0]);
-    str_add(out, ", ");
-    num_add(out, (double)q->hi[0]);
-    str_printf(out, "]%s%s\n", q->channels > 1 ? " of channel 0" : "",
-               q->stale ? "  STALE" : "");
-}
-
-static void weight_text(struct lab *l, int node, struct str *out)
-{
-    struct qstats st;
-    int point = layer_weight_point(l->graph, node);
-    if (point < 0 || !layer_weight_stats(l, point, &st))
-        return;
-    str_printf(out, "sqnr %s dB  mse %s  max error %s  saturated %s  dead "
-                    "levels %lld of %lld\n",
-               num_text(st.sqnr_db).s, num_text(st.mse).s,
-               num_text(st.max_error).s,
-               num_percent((double)st.clipped / (double)st.count).s,
-               (long long)st.dead_levels, (long long)st.levels);
-    double flips = layer_flips(l, node);
-    if (!isnan(flips))
-        str_printf(out, "codes moved in the last epoch %s\n",
-                   num_percent(flips).s);
+    if (st)
+        stats_text(q, st, out);
 }
 
 /* The channel with the worst ratio, when there is one range a channel. */
@@ -236,7 +272,7 @@ static void worst_channel(struct lab *l, int node, struct str *out)
                                              : NULL;
     if (!set || set->channels < 2 || set->spec.grain != GRAIN_CHANNEL)
         return;
-    const struct param *w = layer_weight(l->graph, node);
+    const struct param *w = node_weight(l->graph, node);
     real *x = layer_weight_values(l, node);
     struct quantizer *q = layer_weight_quantizer(l, point, x);
     if (!q) {
@@ -277,7 +313,8 @@ static void shape_text(const struct shape *s, struct str *out)
 
 void lab_layer_detail(struct lab *l, int node, struct str *out)
 {
-    if (!l->graph || node < 0 || node >= l->graph->n_node)
+    int layers;
+    if (!lab_layer_views(l, &layers) || node < 0 || node >= layers)
         return;
     const struct graph *g = l->graph;
     const struct node *n = &g->node[node];
@@ -302,9 +339,12 @@ void lab_layer_detail(struct lab *l, int node, struct str *out)
         str_printf(out, "batch norm %s\n", n->bn_folded   ? "folded"
                                            : n->bn_frozen ? "frozen"
                                                           : "live");
+    const struct point_stats *of[POINT_KINDS] = {
+        [POINT_WEIGHT] = &l->layers.view[node].weight,
+        [POINT_OUT] = &l->layers.view[node].out,
+    };
     for (int k = 0; k < POINT_KINDS; k++)
         if (n->point[k] >= 0)
-            point_text(l, n->point[k], out);
-    weight_text(l, node, out);
+            point_text(l, n->point[k], of[k], out);
     worst_channel(l, node, out);
 }

@@ -377,7 +377,7 @@ static enum status atom_predicate(struct sel *p, bool *hit)
         return fail(p, begin, "'[' is not closed");
     }
     int n, fault = 0;
-    lab_refresh_stats(p->lab);
+    lab_refresh_stats(p->lab, 0);
     const struct layer_view *view = lab_layer_views(p->lab, &n);
     enum status s = STATUS_OK;
     for (int i = 0; i < n && !s; i++) {

@@ -36,21 +36,23 @@ struct origin {
 
 struct probe {                /* see tensor_view.h */
     struct plan *plan;
-    bool gradients;
+    struct rng *dropout;
     struct lab_generation at;
     double when;
 };
+
+#define DIAGNOSES 32          /* room for rows of diagnosis_table */
+
+enum result_grade { GRADE_UNKNOWN, GRADE_GOOD, GRADE_BAD, GRADE_COLLAPSED };
 
 struct layer_cache {
     struct layer_view *view;
     int n;
     struct lab_generation at;
-    bool stats;               /* weight statistics are those of now */
+    bool stats;               /* statistics are those of now, */
+    unsigned needs;           /* with these of stats_need */
     int64_t steps;            /* trainer steps when they were made */
-    int32_t *code;            /* weight codes at the last epoch end */
-    int64_t n_code;
-    unsigned code_gen;        /* gen.quant when they were read */
-    double *flips;            /* by node: share of codes that moved */
+    struct lab_generation motion_at;      /* when training went on last */
 };
 
 struct lab {
@@ -85,11 +87,14 @@ struct lab {
     struct record record;
 
     struct layer_cache layers;
-    struct probe probe;
+    struct probe probe[2];    /* without and with gradients */
     bool *selected;           /* by node */
     int cursor;
 
-    unsigned warned;          /* diagnosis rows that were told */
+    unsigned warned;          /* diagnosis rows that were told, */
+    char *told[DIAGNOSES];    /* and of which points */
+    enum result_grade grade;  /* of the last quantized result, */
+    struct lab_generation graded;         /* and what it is of */
     char *observed;           /* data that observers learned from, or NULL */
     double float_acc;         /* last float accuracy; NaN */
     double speed;             /* batches a second */

@@ -17,22 +17,33 @@
 
 /* ---- the probe ---- */
 
-void lab_probe_drop(struct lab *l)
+static void probe_fini(struct probe *p)
 {
-    plan_free(l->probe.plan);
-    l->probe = (struct probe){ 0 };
+    plan_free(p->plan);
+    rng_free(p->dropout);
+    *p = (struct probe){ 0 };
 }
 
-static bool probe_fresh(const struct lab *l, bool gradients)
+void lab_probe_drop(struct lab *l)
 {
-    const struct probe *p = &l->probe;
-    if (!p->plan || (gradients && !p->gradients))
+    for (int i = 0; i < 2; i++)
+        probe_fini(&l->probe[i]);
+}
+
+/* The plan can be run again. */
+static bool probe_fits(const struct lab *l, const struct probe *p)
+{
+    return p->plan && p->at.model == l->gen.model &&
+           p->at.quant == l->gen.quant;
+}
+
+/* What it holds is of now. */
+static bool probe_fresh(const struct lab *l, const struct probe *p)
+{
+    if (!probe_fits(l, p))
         return false;
-    if (p->at.model != l->gen.model || p->at.quant != l->gen.quant)
-        return false;
-    if (p->at.metrics == l->gen.metrics)
-        return true;
-    return l->goal.active && clock_seconds() - p->when < PROBE_INTERVAL;
+    return p->at.metrics == l->gen.metrics ||
+           (l->goal.active && clock_seconds() - p->when < PROBE_INTERVAL);
 }
 
 /* Observers, flags and statistics stand still: gradients are taken in
@@ -119,18 +130,9 @@ static enum status probe_run(struct lab *l, struct plan *p, bool gradients,
     return s;
 }
 
-enum status lab_probe(struct lab *l, bool gradients, struct plan **out,
-                      struct err *e)
+static enum status probe_make(struct lab *l, bool gradients,
+                              struct probe *p, struct err *e)
 {
-    struct rng *rng = NULL;
-    if (!l->graph || !l->data)
-        return err_set(e, STATUS_STATE, "needs a model and data");
-    TRY(lab_check_fit(l, e));
-    if (probe_fresh(l, gradients)) {
-        *out = l->probe.plan;
-        return STATUS_OK;
-    }
-    lab_probe_drop(l);
     struct plan_opts o;
     plan_opts_default(&o);
     int64_t n = dataset_size(l->data, SPLIT_TRAIN);
@@ -143,22 +145,43 @@ enum status lab_probe(struct lab *l, bool gradients, struct plan **out,
     o.grad = l->train.grad;
     o.backend = l->train.backend;
     if (gradients)
-        o.dropout = rng = rng_new(l->train.seed, RNG_DROPOUT);
-    struct plan *p = NULL;
-    struct muted muted;
-    muted_begin(l, &muted);
-    enum status s = plan_new(&o, &p, e);
-    if (!s)
-        s = probe_run(l, p, gradients, e);
-    muted_end(l, &muted);
-    rng_free(rng);
-    if (s) {
-        plan_free(p);
-        return s;
+        o.dropout = p->dropout = rng_new(l->train.seed, RNG_DROPOUT);
+    return plan_new(&o, &p->plan, e);
+}
+
+/* A plan that fits is run again: making one costs more than running it. */
+static enum status probe_renew(struct lab *l, bool gradients,
+                               struct probe *p, struct err *e)
+{
+    if (!probe_fits(l, p) || plan_stale(p->plan)) {
+        probe_fini(p);
+        TRY(probe_make(l, gradients, p, e));
+    } else if (p->dropout) {
+        rng_seed(p->dropout, l->train.seed, RNG_DROPOUT);
     }
-    l->probe = (struct probe){ .plan = p, .gradients = gradients,
-                               .at = l->gen, .when = clock_seconds() };
-    *out = p;
+    return probe_run(l, p->plan, gradients, e);
+}
+
+enum status lab_probe(struct lab *l, bool gradients, struct plan **out,
+                      struct err *e)
+{
+    struct probe *p = &l->probe[gradients];
+    if (!l->graph || !l->data)
+        return err_set(e, STATUS_STATE, "needs a model and data");
+    TRY(lab_check_fit(l, e));
+    if (!probe_fresh(l, p)) {
+        struct muted muted;
+        muted_begin(l, &muted);
+        enum status s = probe_renew(l, gradients, p, e);
+        muted_end(l, &muted);
+        if (s) {
+            probe_fini(p);
+            return s;
+        }
+        p->at = l->gen;
+        p->when = clock_seconds();
+    }
+    *out = p->plan;
     return STATUS_OK;
 }
 
@@ -203,7 +226,7 @@ static enum status fetch_param(struct lab *l, int param, struct fetched *f)
 static enum status fetch_weight(struct lab *l, int node, struct fetched *f,
                                 struct err *e)
 {
-    const struct param *w = layer_weight(l->graph, node);
+    const struct param *w = node_weight(l->graph, node);
     if (!w)
         return err_set(e, STATUS_NOTFOUND, "layer %s has no weights",
                        l->graph->node[node].name);
@@ -328,7 +351,7 @@ static enum status fetch_err(struct lab *l, int node, struct fetched *f,
 static enum status fetch_grad(struct lab *l, int node, struct fetched *f,
                               struct err *e)
 {
-    const struct param *w = layer_weight(l->graph, node);
+    const struct param *w = node_weight(l->graph, node);
     struct plan *p;
     TRY(lab_probe(l, true, &p, e));
     if (w) {

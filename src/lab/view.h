@@ -19,6 +19,19 @@ struct status_view {
 };
 void lab_status_view(struct lab *l, struct status_view *out);
 
+/* What a point's quantizer does to its values, and training to its codes.
+ * NaN: not known. Activations are those of a batch of validation samples. */
+struct point_stats {
+    double sqnr, mse, max_error;
+    double saturation;        /* share of values outside the range */
+    double dead;              /* levels of the grid that nothing uses */
+    double one, one_code;     /* share of the commonest code, and which */
+    double blocked;           /* share of the gradient kept back by clipping */
+    double no_grad;           /* share of weights without any gradient */
+    double zero;              /* channels whose weights are 0 on the grid */
+    double flips, osc, drift; /* codes moved, turning; range: last epoch */
+};
+
 struct layer_view {
     int node;
     const char *name, *type;
@@ -26,9 +39,7 @@ struct layer_view {
     bool has_w, has_a, has_bn;
     bool fake, observe, learn, bn_frozen;
     char scheme[24];                      /* "ch sym" */
-    double sqnr, saturation;              /* NaN: not known yet */
-    double mse, flips;                    /* of weights, likewise */
-    int dead;                             /* unused levels; -1: not known */
+    struct point_stats weight, out;
     int64_t params, macs;
     struct shape shape;
     bool selected, changed;
@@ -36,8 +47,13 @@ struct layer_view {
 /* All layers, in order; returned array is the lab's, valid until the next
  * call. Cheap: statistics are those of lab_refresh_stats. */
 const struct layer_view *lab_layer_views(struct lab *l, int *n);
-/* Recomputes weight statistics (all layers) when stale. */
-void lab_refresh_stats(struct lab *l);
+/* Recomputes statistics (all layers) when stale: those of the weights, and
+ * what else is asked for. */
+enum stats_need {
+    NEED_OUT = 1 << 0,        /* of outputs: a forward pass over a batch */
+    NEED_GRAD = 1 << 1,       /* of gradients: a backward pass as well */
+};
+void lab_refresh_stats(struct lab *l, unsigned needs);
 /* Text lines about one layer: formula parts, ranges, worst channel. */
 void lab_layer_detail(struct lab *l, int node, struct str *out);
 

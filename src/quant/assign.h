@@ -58,6 +58,15 @@ enum bn_fold { FOLD_QAT, FOLD_PRE, FOLD_OFF, FOLD_SLOW, FOLD_COUNT };
 extern const char *const bn_fold_name[FOLD_COUNT];
 /* Per output channel: gamma / sqrt(running_var + eps). */
 void bn_scale_factor(const struct graph *g, int bn, real *factor);
+/* The batch norm whose factor the quantizer of a layer's weights sees during
+ * QAT; -1: none. */
+int weight_fold_bn(const struct graph *g, int node, enum bn_fold fold);
+/* The parameter behind a layer's weight point, or NULL. */
+const struct param *node_weight(const struct graph *g, int node);
+/* What the quantizer of a layer's weights sees: W, or W * factor. x: as many
+ * reals as there are weights. */
+void weight_values(const struct graph *g, int node, enum bn_fold fold,
+                   real *x);
 /* Merges batch norm into its convolution or dense layer for good:
  * W' = W*gamma/sqrt(var+eps), b' = (b - mean)*gamma/sqrt(var+eps) + beta.
  * Needs a bias there (made when the layer has none). node: the conv / dense;

@@ -1,6 +1,7 @@
 /* Merging batch norm into the layer before it.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "quant/assign.h"
@@ -22,6 +23,46 @@ void bn_scale_factor(const struct graph *g, int bn, real *factor)
                     real_sqrt(var->value[c] + eps);
 }
 
+int weight_fold_bn(const struct graph *g, int node, enum bn_fold fold)
+{
+    const struct node *n = &g->node[node];
+    int bn = fold == FOLD_OFF ? -1 : graph_group_bn(g, node);
+
+    if (bn < 0 || g->node[bn].bn_folded || g->node[bn].in[0] != node)
+        return -1;
+    /* A quantizer between the two, or outputs on another axis than batch
+     * norm's, keep them apart. */
+    int in = g->node[bn].point[POINT_IN];
+    bool apart = (in >= 0 && g->point[in].q) ||
+                 (n->op == &op_dense && n->shape.rank > 2);
+    return apart ? -1 : bn;
+}
+
+void weight_values(const struct graph *g, int node, enum bn_fold fold,
+                   real *x)
+{
+    const struct param *w = node_weight(g, node);
+    int bn = weight_fold_bn(g, node, fold);
+
+    if (bn < 0) {
+        memcpy(x, w->value, (size_t)w->count * sizeof *x);
+        return;
+    }
+    const struct param *gamma = param_of(g, g->node[bn].param[0]);
+    const struct param *var = param_of(g, g->node[bn].state[1]);
+    real eps = (real)node_attr(&g->node[bn], "eps");
+    int64_t channels = w->shape.dim[0], inner = w->count / channels;
+    for (int64_t c = 0; c < channels; c++) {
+        const real *from = w->value + c * inner;
+        real *to = x + c * inner;
+        real factor = (gamma ? gamma->value[c] : 1) /
+                      real_sqrt(var->value[c] + eps);
+#pragma omp simd
+        for (int64_t i = 0; i < inner; i++)
+            to[i] = from[i] * factor;
+    }
+}
+
 static const struct param *find_role(const struct graph *g,
                                      const struct node *n,
                                      enum param_role role)
@@ -30,6 +71,11 @@ static const struct param *find_role(const struct graph *g,
         if (n->param[i] >= 0 && g->param[n->param[i]].role == role)
             return &g->param[n->param[i]];
     return NULL;
+}
+
+const struct param *node_weight(const struct graph *g, int node)
+{
+    return find_role(g, &g->node[node], PARAM_WEIGHT);
 }
 
 /* The batch norm that directly follows the layer in its group. */

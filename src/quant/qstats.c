@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "quant/uniform.h"
 
-/* A grid of more codes than this has no table of used levels. */
+/* Codes that span more than this have no table of levels. */
 #define LEVELS_MAX 65536
 
 struct sums {
@@ -38,10 +38,35 @@ static void finish(const struct sums *s, struct qstats *out)
                                 : (double)INFINITY;
 }
 
-/* One block of one channel of a uniform grid; used: a flag per code. */
-static void uniform_block(const struct quantizer *q, const struct grid *g,
-                          const real *x, int64_t n, struct sums *s,
-                          unsigned char *used)
+/* How often each code comes up; count NULL: too many codes, or no memory. */
+struct levels {
+    int64_t *count;
+    int64_t lo, n;
+};
+
+static void levels_init(struct levels *l, int64_t lo, int64_t hi)
+{
+    *l = (struct levels){.lo = lo, .n = hi - lo + 1};
+    if (l->n <= LEVELS_MAX)
+        l->count = mem_alloc((size_t)l->n, sizeof *l->count);
+}
+
+/* Frees the table. */
+static void levels_finish(struct levels *l, struct qstats *out)
+{
+    for (int64_t i = 0; l->count && i < l->n; i++) {
+        out->levels += l->count[i] > 0;
+        if (l->count[i] > out->most) {
+            out->most = l->count[i];
+            out->most_code = l->lo + i;
+        }
+    }
+    mem_free(l->count);
+}
+
+/* One block of one channel of a uniform grid. */
+static void uniform_block(const struct grid *g, const real *x, int64_t n,
+                          struct sums *s, struct levels *l)
 {
     real code[QUANT_BLOCK], y[QUANT_BLOCK];
 
@@ -53,8 +78,8 @@ static void uniform_block(const struct quantizer *q, const struct grid *g,
         code[i] = code[i] < g->lo ? g->lo : code[i] > g->hi ? g->hi
                                                             : code[i];
         y[i] = code[i];
-        if (used)
-            used[(int64_t)code[i] - q->lo_code] = 1;
+        if (l->count)
+            l->count[(int64_t)code[i] - l->lo]++;
     }
     grid_values(g, y, n);
     for (int64_t i = 0; i < n; i++)
@@ -63,8 +88,11 @@ static void uniform_block(const struct quantizer *q, const struct grid *g,
 
 static void uniform_stats(const struct quantizer *q, const real *x,
                           struct qview v, struct sums *s,
-                          unsigned char *used)
+                          struct qstats *out)
 {
+    struct levels l;
+
+    levels_init(&l, q->lo_code, q->hi_code);
     for (int64_t r = 0; r < v.outer * v.channels; r++) {
         struct grid g;
 
@@ -73,52 +101,60 @@ static void uniform_stats(const struct quantizer *q, const real *x,
             int64_t n = v.inner - i < QUANT_BLOCK ? v.inner - i
                                                   : QUANT_BLOCK;
 
-            uniform_block(q, &g, x + r * v.inner + i, n, s, used);
+            uniform_block(&g, x + r * v.inner + i, n, s, &l);
         }
     }
+    levels_finish(&l, out);
+    if (out->levels)
+        out->dead_levels = q->hi_code - q->lo_code + 1 - out->levels;
 }
 
-static void count_levels(const struct quantizer *q, const real *x,
-                         struct qview v, struct sums *s,
-                         struct qstats *out)
+static void count_codes(const struct quantizer *q, const real *x,
+                        struct qview v, struct qstats *out)
 {
-    int64_t levels = q->hi_code - q->lo_code + 1;
-    unsigned char *used =
-        levels <= LEVELS_MAX ? mem_alloc((size_t)levels, 1) : NULL;
+    int64_t n = view_count(v);
+    int32_t *code = mem_alloc((size_t)n + 1, sizeof *code);
+    struct levels l = {.count = NULL};
+    int32_t lo, hi;
 
-    uniform_stats(q, x, v, s, used);
-    for (int64_t i = 0; used && i < levels; i++)
-        out->levels += used[i];
-    out->dead_levels = used ? levels - out->levels : 0;
-    mem_free(used);
+    if (!code)
+        return;
+    q->spec.kind->codes(q, x, code, v);
+    lo = hi = code[0];
+    for (int64_t i = 1; i < n; i++) {
+        lo = code[i] < lo ? code[i] : lo;
+        hi = code[i] > hi ? code[i] : hi;
+    }
+    levels_init(&l, lo, hi);
+    for (int64_t i = 0; l.count && i < n; i++)
+        l.count[code[i] - lo]++;
+    levels_finish(&l, out);
+    mem_free(code);
 }
 
-static int compare_real(const void *a, const void *b)
-{
-    real x = *(const real *)a, y = *(const real *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Kinds without an even grid: the values that came out are the levels; what
- * lies beyond the outermost of them was clipped. */
+/* Kinds without an even grid: how many levels there are is not known, only
+ * those that come up; what lies beyond the outermost of them was clipped. */
 static void other_stats(struct quantizer *q, const real *x, struct qview v,
                         struct sums *s, struct qstats *out)
 {
     int64_t n = view_count(v);
     real *y = mem_alloc((size_t)n + 1, sizeof *y);
+    real lo, hi;
 
     if (!y)
         return;
     q->spec.kind->forward(q, x, y, v, false);
-    for (int64_t i = 0; i < n; i++)
-        add_error(s, x[i], y[i]);
-    qsort(y, (size_t)n, sizeof *y, compare_real);
+    lo = hi = y[0];
     for (int64_t i = 0; i < n; i++) {
-        out->levels += i == 0 || y[i] != y[i - 1];
-        s->clipped += x[i] < y[0] || x[i] > y[n - 1];
+        add_error(s, x[i], y[i]);
+        lo = y[i] < lo ? y[i] : lo;
+        hi = y[i] > hi ? y[i] : hi;
     }
+    for (int64_t i = 0; i < n; i++)
+        s->clipped += x[i] < lo || x[i] > hi;
     mem_free(y);
+    if (n > 0 && q->spec.kind->codes)
+        count_codes(q, x, v, out);
 }
 
 void quantizer_stats(struct quantizer *q, const real *x, struct qview v,
@@ -132,8 +168,56 @@ void quantizer_stats(struct quantizer *q, const real *x, struct qview v,
         return;
     if ((q->spec.kind->flags & QK_UNIFORM) &&
         q->spec.kind->forward == uniform_forward)
-        count_levels(q, x, v, &s, out);
+        uniform_stats(q, x, v, &s, out);
     else
         other_stats(q, x, v, &s, out);
     finish(&s, out);
+}
+
+/* ---- blocked gradients ---- */
+
+static double magnitude(const real *dy, int64_t i)
+{
+    return dy ? fabs((double)dy[i]) : 1;
+}
+
+/* At the ends of its range a quantizer may stop the gradient of values that
+ * it does not move (LSQ: 0 behind a ReLU): those are not clipped. */
+static double blocked_share(struct quantizer *q, const real *x,
+                            const real *dy, real *y, real *dx,
+                            struct qview v)
+{
+    int64_t n = view_count(v);
+    double all = 0, blocked = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        y[i] = dy ? dy[i] : 1;
+    quantizer_backward(q, x, y, dx, v);
+    quantizer_forward(q, x, y, v, false);
+    for (int64_t i = 0; i < n; i++) {
+        double d = magnitude(dy, i);
+
+        all += d;
+        blocked += dx[i] == 0 && y[i] != x[i] ? d : 0;
+    }
+    return all > 0 ? blocked / all : (double)NAN;
+}
+
+double quantizer_blocked(struct quantizer *q, const real *x, const real *dy,
+                         struct qview v)
+{
+    size_t n = (size_t)view_count(v) + 1, rows = (size_t)q->n_learned;
+    real *y = mem_alloc(n, sizeof *y), *dx = mem_alloc(n, sizeof *dx);
+    real *grad = mem_alloc(rows + 1, sizeof *grad);
+    double share = (double)NAN;
+
+    if (y && dx && grad && q->ready && v.channels == q->channels) {
+        memcpy(grad, q->grad, rows * sizeof *grad);
+        share = blocked_share(q, x, dy, y, dx, v);
+        memcpy(q->grad, grad, rows * sizeof *grad);
+    }
+    mem_free(grad);
+    mem_free(dx);
+    mem_free(y);
+    return share;
 }

@@ -157,10 +157,16 @@ bool quantizer_get_affine(const struct quantizer *q, int64_t channel,
 /* Diagnosis of x against q: one pass. */
 struct qstats {
     int64_t count, clipped, levels, dead_levels;
+    int64_t most, most_code;  /* how often the commonest code comes up */
     double mse, max_error, sqnr_db, mean_error;
 };
 void quantizer_stats(struct quantizer *q, const real *x, struct qview v,
                      struct qstats *out);
+/* The share of a gradient dy (sum of magnitudes; NULL: 1 everywhere) that
+ * clipping keeps from x: where dx is 0 and q moves the value. NaN when q has
+ * no range or memory is short. Nothing of q changes. */
+double quantizer_blocked(struct quantizer *q, const real *x, const real *dy,
+                         struct qview v);
 
 enum status quantizer_save(const struct quantizer *q, const char *name,
                            struct bag *b, struct err *e);

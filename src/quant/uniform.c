@@ -360,28 +360,46 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     }
 }
 
-static int32_t code_int(const struct grid *g, const struct quantizer *q,
-                        real v)
+/* Ends that are not exact as reals are put in as integers. */
+static void code_ints(const struct grid *g, const struct quantizer *q,
+                      const real *v, int32_t *code, int64_t n)
 {
-    int64_t k = v <= g->lo ? q->lo_code : v >= g->hi ? q->hi_code
-                                                     : (int64_t)v;
-
-    return (int32_t)k;
+    for (int64_t i = 0; i < n; i++)
+        code[i] = (int32_t)(v[i] <= g->lo   ? q->lo_code
+                            : v[i] >= g->hi ? q->hi_code
+                                            : (int64_t)v[i]);
 }
+
+QUANT_CLONES static void small_code_ints(real lo, real hi, const real *v,
+                                         int32_t *code, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real t = v[i] < lo ? lo : v[i];
+
+        code[i] = (int32_t)(t > hi ? hi : t);
+    }
+}
+
+#define SMALL_CODE (1 << 24)  /* exact in a float */
 
 static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct call *c = ctx;
+    const struct quantizer *q = c->cq;
+    bool small = q->lo_code >= -SMALL_CODE && q->hi_code <= SMALL_CODE;
     struct grid g;
 
-    grid_init(&g, c->cq, channel, false);
+    grid_init(&g, q, channel, false);
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real v[QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         grid_codes(&g, c->x + at + i, v, m);
-        for (int64_t j = 0; j < m; j++)
-            c->code[at + i + j] = code_int(&g, c->cq, v[j]);
+        if (small)
+            small_code_ints(g.lo, g.hi, v, c->code + at + i, m);
+        else
+            code_ints(&g, q, v, c->code + at + i, m);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "train/feed.h"
 #include "train/optim.h"
+#include "train/watch.h"
 
 /* Optimiser state of one quantizer's learned parameters. */
 struct quant_slots {
@@ -50,6 +51,7 @@ struct trainer {
     struct schedule_state heard;      /* since the goal was set */
     void *undo;               /* graph state, then the streams */
     size_t undo_bytes, graph_bytes;
+    struct watch watch;
 };
 
 /* The streams that training draws from; RNG_STREAMS ends. */

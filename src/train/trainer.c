@@ -94,6 +94,7 @@ void trainer_free(struct trainer *t)
         return;
     feed_fini(&t->feed);
     slots_fini(&t->slots);
+    watch_fini(&t->watch);
     for (int i = 0; i < RNG_STREAMS; i++)
         rng_free(t->stream[i]);
     mem_free(t->undo);
@@ -441,6 +442,10 @@ enum status trainer_step(struct trainer *t, const struct tick *tick,
     t->steps++;
     trainer_roll_epoch(t);
     result.epoch_end = t->epoch != epoch;
+    struct watch_batch seen = { .graph = t->graph, .fold = t->set.bn_fold,
+                                .batch = t->set.batch,
+                                .epoch_end = result.epoch_end };
+    watch_step(&t->watch, &seen);
     result.seconds = clock_seconds() - start;
     *out = result;
     return STATUS_OK;
@@ -460,13 +465,30 @@ struct plan *trainer_plan(struct trainer *t)
 
 size_t trainer_bytes(const struct trainer *t)
 {
-    size_t bytes = sizeof *t + t->undo_bytes;
+    size_t bytes = sizeof *t + t->undo_bytes + watch_bytes(&t->watch);
     bytes += (size_t)t->slots.count * (size_t)t->slots.n * sizeof(float);
     if (t->feed.full)
         bytes += plan_bytes(t->feed.full);
     if (t->feed.rest)
         bytes += plan_bytes(t->feed.rest);
     return bytes;
+}
+
+void trainer_motion(const struct trainer *t, int point, struct motion *out)
+{
+    const struct watch *w = &t->watch;
+    *out = point < w->n_point ? w->point[point].motion
+                              : motion_unknown;
+}
+
+int64_t trainer_motion_batches(const struct trainer *t)
+{
+    return t->watch.measured;
+}
+
+void trainer_resync(struct trainer *t, bool weights)
+{
+    watch_resync(&t->watch, weights);
 }
 
 const char *const train_forward_name[FORWARD_COUNT] = {"fake", "deployed"};

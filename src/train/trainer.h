@@ -138,6 +138,20 @@ int64_t trainer_steps(const struct trainer *t);      /* since the start */
 struct plan *trainer_plan(struct trainer *t);        /* NULL before a step */
 size_t trainer_bytes(const struct trainer *t);
 
+/* What the last epoch did to a point; NaN: not known, or it has no such. */
+struct motion {
+    double flips;             /* share of weight codes that differ now */
+    double oscillating;       /* share of them that turn back and forth */
+    double drift;             /* change of the range over its width */
+    int64_t codes;
+};
+extern const struct motion motion_unknown;
+/* batches: that the last window had, less than an epoch after a change. */
+void trainer_motion(const struct trainer *t, int point, struct motion *out);
+int64_t trainer_motion_batches(const struct trainer *t);
+/* To be told when weights (or only quantizers) were changed by others. */
+void trainer_resync(struct trainer *t, bool weights);
+
 /* Slots, streams, position, order of the epoch: bit for bit. Slots of another
  * optimiser, or of other parameters, are left behind when loading, as
  * trainer_set does; another number of samples is STATUS_FORMAT. */

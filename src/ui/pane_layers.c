@@ -35,7 +35,7 @@ struct layer_cell {
 
 static enum style sqnr_style(const struct layer_cell *c)
 {
-    double v = c->layer->view.sqnr;
+    double v = c->layer->view.weight.sqnr;
     return v < c->env->model->bad_sqnr    ? STYLE_BAD
            : v < c->env->model->warn_sqnr ? STYLE_WARN
                                           : STYLE_GOOD;
@@ -83,17 +83,17 @@ static enum style cell_flags(const struct layer_cell *c, char *out)
 
 static enum style cell_sqnr(const struct layer_cell *c, char *out)
 {
-    if (isnan(c->layer->view.sqnr))
+    if (isnan(c->layer->view.weight.sqnr))
         return STYLE_DIM;
-    snprintf(out, CELL_TEXT, "%.1f", c->layer->view.sqnr);
+    snprintf(out, CELL_TEXT, "%.1f", c->layer->view.weight.sqnr);
     return sqnr_style(c);
 }
 
 static enum style cell_bar(const struct layer_cell *c, char *out)
 {
-    if (isnan(c->layer->view.sqnr))
+    if (isnan(c->layer->view.weight.sqnr))
         return STYLE_DIM;
-    double share = c->layer->view.sqnr / sqnr_full;
+    double share = c->layer->view.weight.sqnr / sqnr_full;
     share = share < 0 ? 0 : share > 1 ? 1 : share;
     int filled = (int)lround(share * c->width);
     for (int i = 0; i < c->width && i < 12; i++)
@@ -104,10 +104,10 @@ static enum style cell_bar(const struct layer_cell *c, char *out)
 
 static enum style cell_saturation(const struct layer_cell *c, char *out)
 {
-    if (isnan(c->layer->view.saturation))
+    if (isnan(c->layer->view.weight.saturation))
         return STYLE_DIM;
-    snprintf(out, CELL_TEXT, "%.1f", 100 * c->layer->view.saturation);
-    return c->layer->view.saturation > 0.02 ? STYLE_WARN : STYLE_DIM;
+    snprintf(out, CELL_TEXT, "%.1f", 100 * c->layer->view.weight.saturation);
+    return c->layer->view.weight.saturation > 0.02 ? STYLE_WARN : STYLE_DIM;
 }
 
 static enum style cell_scheme(const struct layer_cell *c, char *out)
@@ -171,13 +171,13 @@ static double key_order(const struct ui_layer *l)
 
 static double key_sqnr(const struct ui_layer *l)
 {
-    return isnan(l->view.sqnr) ? (double)INFINITY : l->view.sqnr;
+    return isnan(l->view.weight.sqnr) ? (double)INFINITY : l->view.weight.sqnr;
 }
 
 static double key_saturation(const struct ui_layer *l)
 {
-    return isnan(l->view.saturation) ? (double)INFINITY
-                                     : -l->view.saturation;
+    return isnan(l->view.weight.saturation) ? (double)INFINITY
+                                     : -l->view.weight.saturation;
 }
 
 static double key_params(const struct ui_layer *l)

@@ -56,7 +56,8 @@ const struct layer_view *lab_layer_views(struct lab *l, int *n)
             .has_w = *f->w != '-', .has_a = *f->a != '-',
             .fake = f->flags[0] == 'F', .observe = f->flags[1] == 'O',
             .learn = f->flags[2] == 'L', .bn_frozen = f->flags[3] == 'B',
-            .sqnr = f->sqnr, .saturation = f->saturation,
+            .weight = { .sqnr = f->sqnr, .saturation = f->saturation },
+            .out = { .sqnr = NAN },
             .params = f->params, .selected = l->selected[i],
             .shape = { .rank = 3, .dim = { 32, 14, 14 } },
         };
@@ -69,9 +70,10 @@ const struct layer_view *lab_layer_views(struct lab *l, int *n)
     return view;
 }
 
-void lab_refresh_stats(struct lab *l)
+void lab_refresh_stats(struct lab *l, unsigned needs)
 {
     (void)l;
+    (void)needs;
 }
 
 void lab_layer_detail(struct lab *l, int node, struct str *out)
