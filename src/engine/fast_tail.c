@@ -381,7 +381,7 @@ static enum status map_run(struct plan *p, struct step *s, struct err *e)
     }
     struct sheet_map m;
     tail_map(p, t, &m);
-    m.y = plan_floats(p, t->dst);
+    m.y = t->codes_alone ? NULL : plan_floats(p, t->dst);
     m.mask = plan_data(p, t->mask);
     m.code = plan_data(p, t->code);
     sheet_apply(&t->sheet, &m);
@@ -509,6 +509,44 @@ void tail_give_codes(struct plan *p, struct tail *t, int buffer)
 {
     t->code = buffer;
     step_touch(p, t->map, buffer);
+}
+
+/* Steps behind `map` touch a buffer. */
+static bool is_read(const struct plan *p, int buffer, const struct step *map)
+{
+    int i = 0;
+    while (i < p->n_step && p->step[i] != map)
+        i++;
+    for (i++; i < p->n_step; i++)
+        for (int k = 0; k < p->step[i]->n_buf; k++)
+            if (p->step[i]->buf[k] == buffer)
+                return true;
+    return false;
+}
+
+static void untouch(struct plan *p, struct step *s, int buffer)
+{
+    int n = 0;
+    for (int k = 0; k < s->n_buf; k++)
+        if (s->buf[k] != buffer)
+            s->buf[n++] = s->buf[k];
+    s->n_buf = n;
+    s->bytes -= (double)p->buf[buffer].bytes;
+}
+
+void tail_drop_unread(struct plan *p)
+{
+    for (int i = 0; i < p->graph->n_node; i++) {
+        struct tail *t = p->value[i].tail;
+        if (!t || t->code < 0)
+            continue;
+        int numbers = p->buf[t->dst].root;
+        if (p->buf[numbers].pinned || is_read(p, numbers, t->map))
+            continue;
+        if (t->dst != t->src)
+            untouch(p, t->map, numbers);
+        t->codes_alone = true;
+    }
 }
 
 struct tail *tail_new(struct plan *p, const struct unit *u,

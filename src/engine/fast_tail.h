@@ -36,6 +36,7 @@ struct tail {
     int dx;                   /* gradient of src */
     bool has_bias;            /* src has the bias in it already */
     struct step *map;         /* the step that maps; NULL: none */
+    bool codes_alone;         /* nobody reads dst: it is not written */
 };
 
 struct tail_spec {
@@ -55,6 +56,9 @@ struct tail *tail_new(struct plan *p, const struct unit *u,
 bool tail_give_bias(struct tail *t);
 /* Its map writes codes beside the numbers. */
 void tail_give_codes(struct plan *p, struct tail *t, int buffer);
+/* Once all steps are made: numbers that no step reads beside their codes are
+ * not written. */
+void tail_drop_unread(struct plan *p);
 enum status tail_forward(struct plan *p, struct tail *t, struct err *e);
 /* Afterwards t->dx is the gradient of src, and of src2; -1: there is none to
  * compute, the parts are it. */

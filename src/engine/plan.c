@@ -8,6 +8,7 @@
 
 #include "engine/backend.h"
 #include "engine/deployed.h"
+#include "engine/fast_tail.h"
 #include "engine/int_impl.h"
 #include "engine/onednn.h"
 
@@ -254,6 +255,7 @@ static enum status build(struct plan *p, struct err *e)
     TRY(lower_forward(p, e));
     if (p->opts.train)
         TRY(lower_backward(p, e));
+    tail_drop_unread(p);
     TRY(plan_place(p, e));
     TRY(bind_steps(p, e));
     return take_marks(p, e);
