@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "lab/diagnose.h"
 #include "lab/layer_fields.h"
+#include "lab/layer_stats.h"
 #include "lab/state.h"
 #include "lab/version.h"
 
@@ -213,6 +214,71 @@ static enum status info_range(struct lab *l, const struct args *a,
     return result_table(l, a, t, out, e);
 }
 
+/* ---- info points: what each quantizer does ---- */
+
+static void share_cell(struct table *t, double v)
+{
+    table_number(t, v, isnan(v) ? "" : num_percent(v).s);
+}
+
+static void number_cell(struct table *t, double v)
+{
+    table_number(t, v, isnan(v) ? "" : num_text(v).s);
+}
+
+static void point_row(struct table *t, const struct point *pt,
+                      const struct point_stats *st)
+{
+    const struct quantizer *q = pt->q;
+    struct str db = { 0 };
+    if (!isnan(st->sqnr))
+        str_printf(&db, "%.1f", st->sqnr);
+    table_cell(t, "%s", pt->name);
+    table_cell(t, "%c%c%c", q->fake ? 'F' : '-', q->observe ? 'O' : '-',
+               q->learn ? 'L' : '-');
+    table_number(t, q->spec.bits, num_text(q->spec.bits).s);
+    table_number(t, st->sqnr, str_text(&db));
+    number_cell(t, st->mse);
+    share_cell(t, st->saturation);
+    share_cell(t, st->one);
+    number_cell(t, st->dead);
+    share_cell(t, st->blocked);
+    share_cell(t, st->drift);
+    share_cell(t, st->flips);
+    share_cell(t, st->osc);
+    str_fini(&db);
+}
+
+static enum status info_points(struct lab *l, const struct args *a,
+                               struct out *out, struct err *e)
+{
+    static const char *const title[] = { "point", "FOL", "bits", "sqnr",
+                                         "mse", "sat", "one", "dead",
+                                         "blocked", "drift", "flips",
+                                         "osc" };
+    const struct arg *name = args_find(a, "name");
+    struct selection sel;
+    int fault = 0, n;
+    TRY(need_model(l, e));
+    enum status s = selection_parse(l, name ? name->text : "*", &sel, &fault,
+                                    e);
+    if (s)
+        return args_blame(a, name, fault, s);
+    int *point = xmalloc((size_t)(l->graph->n_point + 1) * sizeof *point);
+    n = selection_points(l, &sel, point);
+    selection_fini(&sel);
+    struct table *t = table_new(12, title);
+    for (int i = 0; i < n; i++) {
+        struct point_stats st;
+        if (!l->graph->point[point[i]].q)
+            continue;
+        point_stats_get(l, point[i], NEED_OUT | NEED_GRAD, &st);
+        point_row(t, &l->graph->point[point[i]], &st);
+    }
+    free(point);
+    return result_table(l, a, t, out, e);
+}
+
 static enum status info_data(struct lab *l, const struct args *a,
                              struct out *out, struct err *e)
 {
@@ -261,6 +327,7 @@ static const struct {
     { "model", info_model }, { "layer", info_layer }, { "run", info_run },
     { "marks", info_marks }, { "env", info_env },     { "range", info_range },
     { "data", info_data },   { "undo", info_undo },
+    { "points", info_points },
 };
 
 static enum status exec_info(struct lab *l, const struct args *a,
@@ -433,7 +500,7 @@ static enum status exec_list(struct lab *l, const struct args *a,
 
 static const struct arg_row info_args[] = {
     { .name = "what", .kind = ARG_CHOICE, .required = true,
-      .choices = "model|layer|run|marks|env|range|data|undo",
+      .choices = "model|layer|points|run|marks|env|range|data|undo",
       .help = "about what" },
     { .name = "name", .kind = ARG_WORD, .help = "which layer or point" },
     { 0 },
@@ -443,7 +510,14 @@ const struct cmd cmd_info = {
     .name = "info", .group = "look", .help = "tell about something",
     .detail =
         "info model: size and the hash of all weights and statistics. info "
-        "layer L: ranges, scales, error, the worst channel. info range P: "
+        "layer L: ranges, scales, error, the worst channel. info points: a "
+        "row for each quantizer, of all layers or some: error (sqnr, mse), "
+        "values outside the range (sat), the share of the commonest code "
+        "(one), unused levels (dead), gradient kept back by clipping "
+        "(blocked), and what the last epoch did: change of the range over "
+        "its width (drift), weight codes that moved (flips) and that turn "
+        "back and forth (osc). Activations and gradients are those of a "
+        "batch of validation samples. info range P: "
         "one point's range per channel, and what its observer has seen. info "
         "run: what training does, and warnings of states that are almost "
         "always mistakes. info marks, info undo, info data, info env "

@@ -16,6 +16,8 @@
 #define OSC_SHARE 0.25        /* of the weights, */
 #define OSC_LEVELS 16         /* where a step is coarse enough to matter */
 #define DRIFT_SHARE 1         /* of the range's width, in an epoch */
+#define GUESS 1.5             /* times 1 / classes: no better than guessing */
+#define YOUNG_EPOCHS 3
 #define WINDOW_LEAST 0.5      /* of an epoch, to speak of what it moved */
 
 /* How good the last result was. A net whose accuracy has gone is searched for
@@ -453,15 +455,18 @@ static double best_of(const struct lab *l, const char *series, bool least)
     return best;
 }
 
+/* A net that has learned nothing yet may guess. */
 static enum result_grade grade_acc(const struct lab *l, double acc,
                                    int64_t classes)
 {
     double best = fmax(best_of(l, "val_acc", false), l->float_acc);
-    if (acc < 1.5 / (double)classes || acc < 0.5 * best)
+    double guess = GUESS / (double)classes;
+    bool young = best < guess && lab_epoch(l) < YOUNG_EPOCHS;
+    if (acc < 0.5 * best || (acc < guess && !young))
         return GRADE_COLLAPSED;
-    return isnan(best)      ? GRADE_UNKNOWN
-           : acc < 0.9 * best ? GRADE_BAD
-                              : GRADE_GOOD;
+    if (acc < guess || acc < 0.9 * best)
+        return GRADE_BAD;
+    return isnan(best) ? GRADE_UNKNOWN : GRADE_GOOD;
 }
 
 static enum result_grade grade_loss(const struct lab *l, double loss)

@@ -115,7 +115,8 @@ static void text_share(const struct layer_field *f,
         str_add(out, num_percent(x).s);
 }
 
-static double num_params(const struct layer_field *f, const struct layer_view *v)
+static double num_params(const struct layer_field *f,
+                         const struct layer_view *v)
 {
     (void)f;
     return (double)v->params;
@@ -158,7 +159,8 @@ static double num_fake(const struct layer_field *f, const struct layer_view *v)
     return v->fake;
 }
 
-static double num_observe(const struct layer_field *f, const struct layer_view *v)
+static double num_observe(const struct layer_field *f,
+                          const struct layer_view *v)
 {
     (void)f;
     return v->observe;
@@ -170,7 +172,8 @@ static double num_learn(const struct layer_field *f, const struct layer_view *v)
     return v->learn;
 }
 
-static double num_frozen(const struct layer_field *f, const struct layer_view *v)
+static double num_frozen(const struct layer_field *f,
+                         const struct layer_view *v)
 {
     (void)f;
     return v->bn_frozen;

@@ -126,7 +126,16 @@ static void weight_stats(struct lab *l, int point, unsigned needs,
 
 /* ---- other points ---- */
 
-/* The values at a point: those of the forward pass, or of a bias. */
+#define VALUES_MOST 131072    /* of a point; fewer samples are enough then */
+
+static void some_samples(struct shape *s)
+{
+    int64_t row = shape_count(s) / s->dim[0], n = VALUES_MOST / (row + 1);
+    n = n < 1 ? 1 : n;
+    s->dim[0] = s->dim[0] < n ? s->dim[0] : n;
+}
+
+/* The values at a point, as the forward pass made them. */
 static real *point_values(struct lab *l, const struct point *pt,
                           struct plan *p, struct shape *shape)
 {
@@ -137,8 +146,10 @@ static real *point_values(struct lab *l, const struct point *pt,
     *shape = g->node[at].shape;
     shape->dim[0] = plan_options(p)->batch;
     real *x = xmalloc((size_t)(shape_count(shape) + 1) * sizeof *x);
-    if (plan_value(p, at, !in, x, NULL) == STATUS_OK)
+    if (plan_value(p, at, !in, x, NULL) == STATUS_OK) {
+        some_samples(shape);
         return x;
+    }
     free(x);
     return NULL;
 }
@@ -153,7 +164,9 @@ static double blocked_gradient(struct lab *l, int point)
     if (lab_probe(l, true, &p, NULL))
         return (double)NAN;
     real *x = point_values(l, pt, p, &s);
-    real *dy = xmalloc((size_t)(shape_count(&s) + 1) * sizeof *dy);
+    int64_t row = shape_count(&s) / s.dim[0];
+    real *dy = xmalloc((size_t)(row * plan_options(p)->batch + 1) *
+                       sizeof *dy);
     bool known = x && pt->kind == POINT_OUT &&
                  plan_value_grad(p, pt->at, dy, NULL) == STATUS_OK;
     double share = (double)NAN;

@@ -138,15 +138,27 @@ static void refresh(struct lab *l, int point, unsigned needs, bool all,
     *out = fresh;
 }
 
+static int64_t steps_now(const struct lab *l)
+{
+    return l->trainer ? trainer_steps(l->trainer) : 0;
+}
+
+bool lab_stats_fresh(struct lab *l, unsigned needs)
+{
+    const struct layer_cache *c = &l->layers;
+    int n;
+    return !lab_layer_views(l, &n) ||
+           (c->stats && c->steps == steps_now(l) &&
+            (c->needs & needs) == needs);
+}
+
 void lab_refresh_stats(struct lab *l, unsigned needs)
 {
     struct layer_cache *c = &l->layers;
     int n;
-    if (!lab_layer_views(l, &n))
+    if (lab_stats_fresh(l, needs))
         return;
-    int64_t steps = l->trainer ? trainer_steps(l->trainer) : 0;
-    if (c->stats && c->steps == steps && (c->needs & needs) == needs)
-        return;
+    lab_layer_views(l, &n);
     for (int i = 0; i < n; i++) {
         struct layer_view *v = &c->view[i];
         refresh(l, layer_weight_point(l->graph, i), needs, true, &v->weight);
@@ -155,7 +167,7 @@ void lab_refresh_stats(struct lab *l, unsigned needs)
     }
     c->stats = true;
     c->needs = needs;
-    c->steps = steps;
+    c->steps = steps_now(l);
 }
 
 /* ---- one layer in words ---- */
@@ -180,52 +192,76 @@ static void point_flags(const struct quantizer *q, struct str *out)
                q->learn ? 'L' : '-');
 }
 
-/* "name value" when it is known. */
-static void known(struct str *out, const char *name, double v,
-                  const char *unit)
+static bool measured(const struct point_stats *st)
 {
-    if (!isnan(v))
-        str_printf(out, "  %s %s%s", name, num_text(v).s, unit);
+    return !isnan(st->sqnr) || !isnan(st->blocked);
 }
 
-static void known_share(struct str *out, const char *name, double v)
+static void table_cell_text(double v, int width, int decimals,
+                            struct str *out)
 {
-    if (!isnan(v))
-        str_printf(out, "  %s %s", name, num_percent(v).s);
+    if (isnan(v))
+        str_printf(out, "%*s", width, "");
+    else
+        str_printf(out, "%*.*f", width, decimals, v);
 }
 
-/* A line of what is known, indented; none when nothing is. */
-static void line_end(struct str *line, struct str *out)
+/* One row: what the quantizer does to the values. */
+static void stats_row(const struct quantizer *q, const char *name,
+                      const struct point_stats *st, struct str *out)
 {
-    if (line->len)
-        str_printf(out, "   %s\n", str_text(line));
-    str_fini(line);
+    char dead[32] = "";
+    if (!q || !measured(st))
+        return;
+    int64_t levels = q->hi_code - q->lo_code + 1;
+    if (!isnan(st->dead) && levels <= 65536)
+        snprintf(dead, sizeof dead, "%.0f/%lld", st->dead,
+                 (long long)levels);
+    str_printf(out, "%-4s", name);
+    table_cell_text(st->sqnr, 8, 1, out);
+    table_cell_text(100 * st->saturation, 7, 2, out);
+    table_cell_text(100 * st->one, 7, 2, out);
+    str_printf(out, "%9s", dead);
+    table_cell_text(100 * st->blocked, 10, 2, out);
+    str_char(out, '\n');
 }
 
-static void stats_text(const struct quantizer *q,
-                       const struct point_stats *st, struct str *out)
+/* What the last epoch did to codes and ranges. */
+static void motion_text(const struct point_stats *w,
+                        const struct point_stats *a, struct str *out)
 {
-    struct str error = { 0 }, use = { 0 }, motion = { 0 };
-    known(&error, "sqnr", st->sqnr, " dB");
-    known(&error, "mse", st->mse, "");
-    known(&error, "max error", st->max_error, "");
-    line_end(&error, out);
-    known_share(&use, "saturated", st->saturation);
-    if (!isnan(st->dead) && q->spec.bits <= 16)
-        str_printf(&use, "  dead levels %s of %lld", num_text(st->dead).s,
-                   (long long)(q->hi_code - q->lo_code + 1));
-    if (!isnan(st->one))
-        str_printf(&use, "  %s are code %s", num_percent(st->one).s,
-                   num_text(st->one_code).s);
-    if (st->zero > 0)
-        str_printf(&use, "  zero channels %s", num_text(st->zero).s);
-    line_end(&use, out);
-    known_share(&motion, "gradient blocked", st->blocked);
-    known_share(&motion, "without gradient", st->no_grad);
-    known_share(&motion, "codes moved", st->flips);
-    known_share(&motion, "oscillating", st->osc);
-    known_share(&motion, "range drift", st->drift);
-    line_end(&motion, out);
+    struct str s = { 0 };
+    if (!isnan(w->flips))
+        str_printf(out, "codes moved %s  oscillating %s\n",
+                   num_percent(w->flips).s, num_percent(w->osc).s);
+    if (!isnan(w->drift))
+        str_printf(&s, "  w %s", num_percent(w->drift).s);
+    if (!isnan(a->drift))
+        str_printf(&s, "  out %s", num_percent(a->drift).s);
+    if (s.len)
+        str_printf(out, "range drift%s\n", str_text(&s));
+    str_fini(&s);
+}
+
+static void stats_text(struct lab *l, int node, struct str *out)
+{
+    const struct graph *g = l->graph;
+    const struct layer_view *v = &l->layers.view[node];
+    int wp = layer_weight_point(g, node), ap = layer_out_point(g, node);
+    const struct quantizer *w = wp >= 0 ? g->point[wp].q : NULL;
+    const struct quantizer *a = ap >= 0 ? g->point[ap].q : NULL;
+    if ((w && measured(&v->weight)) || (a && measured(&v->out)))
+        str_printf(out, "%-4s%8s%7s%7s%9s%10s\n", "", "sqnr dB", "sat%",
+                   "one%", "dead", "blocked%");
+    stats_row(w, "w", &v->weight, out);
+    stats_row(a, "out", &v->out, out);
+    motion_text(&v->weight, &v->out, out);
+    if (v->weight.zero > 0)
+        str_printf(out, "%s channels have no weight but 0\n",
+                   num_text(v->weight.zero).s);
+    if (v->weight.no_grad > 0)
+        str_printf(out, "%s of the weights get no gradient\n",
+                   num_percent(v->weight.no_grad).s);
 }
 
 static void point_text(struct lab *l, int point,
@@ -260,8 +296,9 @@ static void point_text(struct lab *l, int point,
         str_printf(out, "]%s%s\n", q->channels > 1 ? " of channel 0" : "",
                    q->stale ? "  STALE" : "");
     }
-    if (st)
-        stats_text(q, st, out);
+    if (!isnan(st->mse))
+        str_printf(out, "     mse %s  max error %s\n", num_text(st->mse).s,
+                   num_text(st->max_error).s);
 }
 
 /* The channel with the worst ratio, when there is one range a channel. */
@@ -343,8 +380,10 @@ void lab_layer_detail(struct lab *l, int node, struct str *out)
         [POINT_WEIGHT] = &l->layers.view[node].weight,
         [POINT_OUT] = &l->layers.view[node].out,
     };
+    stats_text(l, node, out);
     for (int k = 0; k < POINT_KINDS; k++)
         if (n->point[k] >= 0)
-            point_text(l, n->point[k], of[k], out);
+            point_text(l, n->point[k], of[k] ? of[k] : &point_stats_unknown,
+                       out);
     worst_channel(l, node, out);
 }

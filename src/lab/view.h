@@ -54,6 +54,7 @@ enum stats_need {
     NEED_GRAD = 1 << 1,       /* of gradients: a backward pass as well */
 };
 void lab_refresh_stats(struct lab *l, unsigned needs);
+bool lab_stats_fresh(struct lab *l, unsigned needs);
 /* Text lines about one layer: formula parts, ranges, worst channel. */
 void lab_layer_detail(struct lab *l, int node, struct str *out);
 

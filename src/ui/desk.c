@@ -212,6 +212,20 @@ void desk_update(struct desk *d, double now)
     }
 }
 
+bool desk_behind(const struct desk *d)
+{
+    return pane_shown(d, &pane_layers) && !lab_busy(d->lab) &&
+           !lab_stats_fresh(d->lab, NEED_OUT);
+}
+
+void desk_catch_up(struct desk *d)
+{
+    lab_refresh_stats(d->lab, NEED_OUT);
+    for (int i = 0; i < d->panes; i++)
+        if (d->pane[i]->ops == &pane_layers)
+            d->pane[i]->stale = true;
+}
+
 bool desk_stale(const struct desk *d)
 {
     for (int i = 0; i < d->panes; i++) {
@@ -520,6 +534,8 @@ enum status desk_snapshot_save(const struct desk_snapshot *s,
 {
     struct desk *d = desk_new(s->lab, s->log, s->look);
     desk_resize(d, s->w, s->h);
+    if (desk_behind(d))
+        desk_catch_up(d);
     desk_update(d, 0);
     desk_draw(d, 0);          /* tells the panes their sizes */
     desk_update(d, 1e9);

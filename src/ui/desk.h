@@ -47,6 +47,10 @@ void desk_free(struct desk *d);
 void desk_resize(struct desk *d, int w, int h);
 /* Reads the lab. Only between pieces of its work. */
 void desk_update(struct desk *d, double now);
+/* Statistics of activations take longer than a key may wait: they are read
+ * when none has come for a moment. */
+bool desk_behind(const struct desk *d);
+void desk_catch_up(struct desk *d);
 bool desk_stale(const struct desk *d);    /* desk_draw would change panes */
 /* Draws what changed into d->screen. At any time, also in a batch. */
 void desk_draw(struct desk *d, double now);

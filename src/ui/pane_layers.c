@@ -33,9 +33,8 @@ struct layer_cell {
     const struct pane_env *env;
 };
 
-static enum style sqnr_style(const struct layer_cell *c)
+static enum style sqnr_style(const struct layer_cell *c, double v)
 {
-    double v = c->layer->view.weight.sqnr;
     return v < c->env->model->bad_sqnr    ? STYLE_BAD
            : v < c->env->model->warn_sqnr ? STYLE_WARN
                                           : STYLE_GOOD;
@@ -86,7 +85,15 @@ static enum style cell_sqnr(const struct layer_cell *c, char *out)
     if (isnan(c->layer->view.weight.sqnr))
         return STYLE_DIM;
     snprintf(out, CELL_TEXT, "%.1f", c->layer->view.weight.sqnr);
-    return sqnr_style(c);
+    return sqnr_style(c, c->layer->view.weight.sqnr);
+}
+
+static enum style cell_out(const struct layer_cell *c, char *out)
+{
+    if (isnan(c->layer->view.out.sqnr))
+        return STYLE_DIM;
+    snprintf(out, CELL_TEXT, "%.1f", c->layer->view.out.sqnr);
+    return sqnr_style(c, c->layer->view.out.sqnr);
 }
 
 static enum style cell_bar(const struct layer_cell *c, char *out)
@@ -99,7 +106,7 @@ static enum style cell_bar(const struct layer_cell *c, char *out)
     for (int i = 0; i < c->width && i < 12; i++)
         out += utf8_put(i < filled ? c->env->look->glyphs->full
                                    : c->env->look->glyphs->empty, out);
-    return sqnr_style(c);
+    return sqnr_style(c, c->layer->view.weight.sqnr);
 }
 
 static enum style cell_saturation(const struct layer_cell *c, char *out)
@@ -108,6 +115,14 @@ static enum style cell_saturation(const struct layer_cell *c, char *out)
         return STYLE_DIM;
     snprintf(out, CELL_TEXT, "%.1f", 100 * c->layer->view.weight.saturation);
     return c->layer->view.weight.saturation > 0.02 ? STYLE_WARN : STYLE_DIM;
+}
+
+static enum style cell_osc(const struct layer_cell *c, char *out)
+{
+    if (isnan(c->layer->view.weight.osc))
+        return STYLE_DIM;
+    snprintf(out, CELL_TEXT, "%.1f", 100 * c->layer->view.weight.osc);
+    return STYLE_DIM;
 }
 
 static enum style cell_scheme(const struct layer_cell *c, char *out)
@@ -153,12 +168,14 @@ static const struct column {
     { "w", 1, 5, 1, true, cell_w },
     { "a", 1, 5, 2, true, cell_a },
     { "FOLB", 4, 4, 3, false, cell_flags },
-    { "scheme", 6, 10, 10, false, cell_scheme },
+    { "scheme", 6, 10, 12, false, cell_scheme },
     { "sqnr", 4, 5, 4, true, cell_sqnr },
-    { "dB", 4, 8, 7, false, cell_bar },
-    { "sat%", 4, 5, 8, true, cell_saturation },
-    { "params", 6, 6, 9, true, cell_params },
-    { "shape", 5, 12, 11, false, cell_shape },
+    { "dB", 4, 8, 8, false, cell_bar },
+    { "sat%", 4, 5, 9, true, cell_saturation },
+    { "out dB", 6, 6, 7, true, cell_out },
+    { "osc%", 4, 5, 11, true, cell_osc },
+    { "params", 6, 6, 10, true, cell_params },
+    { "shape", 5, 12, 13, false, cell_shape },
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0], MARKERS = 2 };
 
@@ -180,6 +197,17 @@ static double key_saturation(const struct ui_layer *l)
                                      : -l->view.weight.saturation;
 }
 
+static double key_out(const struct ui_layer *l)
+{
+    return isnan(l->view.out.sqnr) ? (double)INFINITY : l->view.out.sqnr;
+}
+
+static double key_osc(const struct ui_layer *l)
+{
+    return isnan(l->view.weight.osc) ? (double)INFINITY
+                                     : -l->view.weight.osc;
+}
+
 static double key_params(const struct ui_layer *l)
 {
     return -(double)l->view.params;
@@ -192,6 +220,8 @@ static const struct sort_row {
     { "", key_order },
     { "by sqnr", key_sqnr },
     { "by sat", key_saturation },
+    { "by out", key_out },
+    { "by osc", key_osc },
     { "by params", key_params },
 };
 enum { SORTS = sizeof sorts / sizeof sorts[0] };

@@ -28,6 +28,7 @@ static const double poll_seconds = 0.01;      /* between looks at the keys */
 static const double again_seconds = 2;        /* for the next Ctrl-C stage */
 static const double frame_seconds = 0.1;      /* between frames, at least */
 static const double wait_seconds = 0.03;      /* for a frame to be earned */
+static const double rest_seconds = 0.15;      /* no key: time to read on */
 static const double screen_share = 0.006;     /* of the work's time */
 static const double screen_saved = 0.01;      /* seconds, for a busier time */
 static const double merge_seconds = 0.6;      /* repeats of a key: one line */
@@ -578,7 +579,9 @@ static void loop(struct tui *t)
         desk_update(t->desk, clock_seconds());
         if (desk_stale(t->desk))      /* a pane learned its size */
             show(t);
-        service(t, -1);
+        bool behind = desk_behind(t->desk);
+        if (!service(t, behind ? rest_seconds : -1) && behind)
+            desk_catch_up(t->desk);
         t->polled = 0;
     }
 }
@@ -604,6 +607,8 @@ static enum status hook_save_screen(void *ctx, const char *path,
                                     struct err *e)
 {
     struct tui *t = ctx;
+    if (desk_behind(t->desk))
+        desk_catch_up(t->desk);
     desk_update(t->desk, clock_seconds());
     t->desk->whole = true;
     t->desk->prompt = prompt_view();
