@@ -3,7 +3,6 @@
 #include "quant/kernel.h"
 
 #define PIECE 16384
-#define LANES 16
 #define SUM_PIECES 64
 
 void view_each(struct qview v, piece_fn fn, void *ctx)

@@ -45,6 +45,16 @@ typedef void (*sum_fn)(void *ctx, int64_t channel, int64_t at, int64_t n,
 typedef void (*done_fn)(void *ctx, int64_t channel, const double *sum);
 void view_sum(struct qview v, sum_fn fn, done_fn done, void *ctx);
 
+/* Partial sums of a block, side by side; what reals lose in a block is far
+ * below what a gradient in real has. */
+#define LANES 16
+static inline double lanes_sum(const real *lane, double sum)
+{
+    for (int l = 0; l < LANES; l++)
+        sum += (double)lane[l];
+    return sum;
+}
+
 /* Sum of n reals, and of n products of reals, in a fixed order, in double. */
 double block_sum(const real *v, int64_t n);
 double block_dot(const real *a, const real *b, int64_t n);

@@ -260,84 +260,114 @@ enum status kind_check(const struct qspec *s, unsigned uses, struct err *e)
     return STATUS_OK;
 }
 
-/* One block: dx, and the terms of the sums; how is a constant at each call. */
-SELECT_INLINE void scale_terms(const struct grid *gp, const real *x,
-                               const real *dy, real *dx, real *term,
-                               int64_t n, unsigned how)
-{
-    real scale = gp->scale, z = gp->zero_point, lo = gp->lo, hi = gp->hi;
-    real before = gp->spec->zp_before ? z : 0, after = z - before;
-    real *t0 = term, *t1 = term + QUANT_BLOCK;
+struct scale_rule {
+    real scale, z, lo, hi, before, after;
+};
 
+/* What one element gives: its gradient, and what it adds to the sums. */
+struct scale_term {
+    real dx, a, b;
+};
+
+SELECT_INLINE struct scale_term scale_element(const struct scale_rule *r,
+                                              real x, real d, unsigned how)
+{
+    real u = x / r->scale;
+    real v = real_rint(u + r->before) + r->after;
+    bool in = (v >= r->lo) & (v <= r->hi);
+    real back = how & SCALE_DIVIDED ? d * r->scale / r->scale : d;
+
+    if (how & SCALE_PASS)
+        return (struct scale_term){
+            back, d * (within(v, r->lo, r->hi) - r->z - u), 0};
+    return (struct scale_term){
+        pick(in, back, 0),
+        d * (within(v, r->lo, r->hi) - r->z - pick(in, u, 0)),
+        pick(in, 0, d)};
+}
+
+/* One block; how is a constant at each call. */
+SELECT_INLINE void scale_block(const struct grid *g, const struct kcall *c,
+                               int64_t n, double *sum, unsigned how)
+{
+    real before = g->spec->zp_before ? g->zero_point : 0;
+    const struct scale_rule rule = {g->scale, g->zero_point, g->lo, g->hi,
+                                    before, g->zero_point - before};
+    const real *x = c->x, *dy = c->dy;
+    real *dx = c->dx, a[LANES] = {0}, b[LANES] = {0};
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real d = dy[i], u = x[i] / scale;
-        real v = real_rint(u + before) + after;
-        bool in = (v >= lo) & (v <= hi);
-        real back = how & SCALE_DIVIDED ? d * scale / scale : d;
+        for (int l = 0; l < LANES; l++) {
+            struct scale_term t =
+                scale_element(&rule, x[i + l], dy[i + l], how);
 
-        if (how & SCALE_PASS) {
-            t0[i] = d * (within(v, lo, hi) - z - u);
-            dx[i] = back;
-        } else {
-            t0[i] = d * (within(v, lo, hi) - z - pick(in, u, 0));
-            t1[i] = pick(in, 0, d);
-            dx[i] = pick(in, back, 0);
+            dx[i + l] = t.dx;
+            a[l] += t.a;
+            b[l] += t.b;
         }
+    for (int l = 0; i < n; i++, l++) {
+        struct scale_term t = scale_element(&rule, x[i], dy[i], how);
+
+        dx[i] = t.dx;
+        a[l] += t.a;
+        b[l] += t.b;
     }
+    sum[0] = lanes_sum(a, sum[0]);
+    sum[1] = lanes_sum(b, sum[1]);
 }
 
-typedef void (*terms_fn)(const struct grid *g, const real *x, const real *dy,
-                         real *dx, real *term, int64_t n);
+typedef void (*scale_fn)(const struct grid *g, const struct kcall *c,
+                         int64_t n, double *sum);
 
-QUANT_CLONES static void terms_masked(const struct grid *g, const real *x,
-                                      const real *dy, real *dx, real *term,
-                                      int64_t n)
+QUANT_CLONES static void scale_masked(const struct grid *g,
+                                      const struct kcall *c, int64_t n,
+                                      double *sum)
 {
-    scale_terms(g, x, dy, dx, term, n, SCALE_MASKED);
+    scale_block(g, c, n, sum, SCALE_MASKED);
 }
 
-QUANT_CLONES static void terms_divided(const struct grid *g, const real *x,
-                                       const real *dy, real *dx, real *term,
-                                       int64_t n)
+QUANT_CLONES static void scale_divided(const struct grid *g,
+                                       const struct kcall *c, int64_t n,
+                                       double *sum)
 {
-    scale_terms(g, x, dy, dx, term, n, SCALE_DIVIDED);
+    scale_block(g, c, n, sum, SCALE_DIVIDED);
 }
 
-QUANT_CLONES static void terms_pass(const struct grid *g, const real *x,
-                                    const real *dy, real *dx, real *term,
-                                    int64_t n)
+QUANT_CLONES static void scale_pass(const struct grid *g,
+                                    const struct kcall *c, int64_t n,
+                                    double *sum)
 {
-    scale_terms(g, x, dy, dx, term, n, SCALE_PASS);
+    scale_block(g, c, n, sum, SCALE_PASS);
 }
 
-QUANT_CLONES static void terms_both(const struct grid *g, const real *x,
-                                    const real *dy, real *dx, real *term,
-                                    int64_t n)
+QUANT_CLONES static void scale_both(const struct grid *g,
+                                    const struct kcall *c, int64_t n,
+                                    double *sum)
 {
-    scale_terms(g, x, dy, dx, term, n, SCALE_DIVIDED | SCALE_PASS);
+    scale_block(g, c, n, sum, SCALE_DIVIDED | SCALE_PASS);
 }
 
 void scale_backward(const struct grid *g, const real *x, const real *dy,
                     real *dx, int64_t n, double *sum, unsigned how)
 {
-    static const terms_fn table[] = {
-        [SCALE_MASKED] = terms_masked,
-        [SCALE_DIVIDED] = terms_divided,
-        [SCALE_PASS] = terms_pass,
-        [SCALE_DIVIDED | SCALE_PASS] = terms_both,
+    static const scale_fn table[] = {
+        [SCALE_MASKED] = scale_masked,
+        [SCALE_DIVIDED] = scale_divided,
+        [SCALE_PASS] = scale_pass,
+        [SCALE_DIVIDED | SCALE_PASS] = scale_both,
     };
-    bool outside = !(how & SCALE_PASS) && !g->spec->symmetric;
+    double all[2] = {sum[0], 0};
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real term[2 * QUANT_BLOCK];
-        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+        const struct kcall c = {.x = x + i, .dy = dy + i, .dx = dx + i};
 
-        table[how](g, x + i, dy + i, dx + i, term, m);
-        sum[0] += block_sum(term, m);
-        if (outside)
-            sum[1] += block_sum(term + QUANT_BLOCK, m);
+        table[how](g, &c, n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK, all);
     }
+    sum[0] = all[0];
+    if (!g->spec->symmetric)
+        sum[1] += all[1];
 }
 
 struct place place_of(const struct quantizer *q, int64_t channel, real x)

@@ -10,6 +10,7 @@
  * g = 1 / sqrt(elements * highest code), or 1. A symmetric zero point has a
  * gradient too, but is set back to 0 before it is used.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "quant/select.h"
 #include "quant/uniform.h"
 
 enum { LEARNABLE_GSCALE, LEARNABLE_SAME };
@@ -94,71 +95,76 @@ struct call {
     double factor;
 };
 
-/* torch's backward kernel, and the forward's arithmetic. */
-QUANT_CLONES_FMA static void codes_torch(const struct grid *g, const real *x,
-                                         real *code, int64_t n)
-{
-    real inv = g->inv, z = g->zero_point;
+/* What one element gives: its gradient, and what it adds to those of scale
+ * and zero point. */
+struct term {
+    real dx, scale, zero;
+};
 
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        code[i] = real_rint(real_fma(x[i], inv, z));
-}
-
-QUANT_CLONES static void codes_same(const struct grid *g, const real *x,
-                                    real *code, int64_t n)
-{
-    real inv = g->inv, z = g->zero_point;
-
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        code[i] = real_rint(x[i] * inv) + z;
-}
-
-/* term: of the scale's gradient, inside the range; end: outside. */
-QUANT_CLONES_FMA static void terms(const struct grid *g, const real *x,
-                                   const real *code, real *term, real *end,
-                                   int64_t n)
+/* same: the code is the forward's, else that of torch's backward kernel. */
+SELECT_INLINE struct term backward_element(const struct grid *g, real x,
+                                           real d, bool same)
 {
     real s = g->scale, inv = g->inv, z = g->zero_point;
-    real below = g->lo - z, above = g->hi - z, top = g->hi;
+    real code = same ? real_rint(x * inv) + z
+                     : real_rint(real_fma(x, inv, z));
+    bool in = (code >= g->lo) & (code <= g->hi);
+    real end = pick(code > g->hi, g->hi, g->lo) - z;
 
+    return (struct term){
+        pick(in, d, 0),
+        d * pick(in, real_fma(code - z, s, -x) * inv, end),
+        d * pick(in, 0, -s)};
+}
+
+SELECT_INLINE void backward_block(const struct grid *grid,
+                                  const struct call *c, int64_t n,
+                                  double *sum, bool same)
+{
+    const struct grid g = *grid;
+    const real *x = c->x, *dy = c->dy;
+    real *dx = c->dx, a[LANES] = {0}, b[LANES] = {0};
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        term[i] = real_fma(code[i] - z, s, -x[i]) * inv;
-        end[i] = code[i] > top ? above : below;
+        for (int l = 0; l < LANES; l++) {
+            struct term t = backward_element(&g, x[i + l], dy[i + l], same);
+
+            dx[i + l] = t.dx;
+            a[l] += t.scale;
+            b[l] += t.zero;
+        }
+    for (int l = 0; i < n; i++, l++) {
+        struct term t = backward_element(&g, x[i], dy[i], same);
+
+        dx[i] = t.dx;
+        a[l] += t.scale;
+        b[l] += t.zero;
     }
+    sum[0] = lanes_sum(a, sum[0]);
+    sum[1] = lanes_sum(b, sum[1]);
 }
 
-/* What every element outside adds to the zero point's gradient. */
-QUANT_CLONES static void outside(real scale, const real *inside, real *out,
-                                 int64_t n)
+QUANT_CLONES_FMA static void backward_torch(const struct grid *g,
+                                            const struct call *c, int64_t n,
+                                            double *sum)
 {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (inside[i] - 1) * scale;
+    backward_block(g, c, n, sum, false);
 }
 
-static void backward_block(const struct grid *g, const struct call *c,
-                           int64_t n, double *sum)
+QUANT_CLONES_FMA static void backward_same(const struct grid *g,
+                                           const struct call *c, int64_t n,
+                                           double *sum)
 {
-    bool same = c->q->spec.param[LEARNABLE_SAME] != 0;
-    real code[QUANT_BLOCK], term[QUANT_BLOCK], end[QUANT_BLOCK];
-
-    (same ? codes_same : codes_torch)(g, c->x, code, n);
-    terms(g, c->x, code, term, end, n);
-    block_inside(code, g->lo, g->hi, code, n);
-    block_choose(code, term, end, term, n);
-    sum[0] += block_dot(term, c->dy, n);
-    outside(g->scale, code, end, n);
-    sum[1] += block_dot(end, c->dy, n);
-    block_choose(code, c->dy, NULL, c->dx, n);
+    backward_block(g, c, n, sum, true);
 }
 
 static void backward_piece(void *ctx, int64_t channel, int64_t at,
                            int64_t n, double *sum)
 {
     struct call c = *(const struct call *)ctx;
+    bool same = c.q->spec.param[LEARNABLE_SAME] != 0;
     struct grid g;
 
     grid_init(&g, c.q, channel, false);
@@ -167,8 +173,9 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at,
     c.dy += at;
     c.dx += at;
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        backward_block(&g, &c, n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK,
-                       sum);
+        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        (same ? backward_same : backward_torch)(&g, &c, m, sum);
         c.x += QUANT_BLOCK;
         c.dy += QUANT_BLOCK;
         c.dx += QUANT_BLOCK;

@@ -6,6 +6,7 @@
  * and beyond the ends) (eq. 3), g = 1 / sqrt(N * Qp) (section 2.2).
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "quant/observer.h"
+#include "quant/select.h"
 #include "quant/uniform.h"
 
 enum { LSQ_GSCALE };
@@ -72,19 +73,33 @@ struct call {
 };
 
 /* r = x / s, term = rne(r) - r, end: the end on r's side. */
-QUANT_CLONES static void ratios(const struct grid *g, const real *x, real *r,
-                                real *term, real *end, int64_t n)
+/* dx, and the sum of dy times the slope of the step size: round(v) - v
+ * inside, the end of the grid outside. */
+QUANT_CLONES static double backward_run(const struct grid *g, const real *x,
+                                        const real *dy, real *dx, int64_t n)
 {
-    real s = g->scale, lo = g->lo, hi = g->hi;
+    real s = g->scale, lo = g->lo, hi = g->hi, lane[LANES] = {0};
+    double sum = 0;
+    int64_t i = 0;
 
+    for (; i + LANES <= n; i += LANES)
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real v = x[i] / s;
+        for (int l = 0; l < LANES; l++) {
+            real d = dy[i + l], v = x[i + l] / s;
+            bool in = (v > lo) & (v < hi);
+            real end = pick(v <= lo, lo, hi);
 
-        r[i] = v;
-        term[i] = real_rint(v) - v;
-        end[i] = v <= lo ? lo : hi;
+            lane[l] += d * pick(in, real_rint(v) - v, end);
+            dx[i + l] = pick(in, d, 0);
+        }
+    for (; i < n; i++) {
+        real d = dy[i], v = x[i] / s;
+        bool in = (v > lo) & (v < hi);
+
+        sum += (double)(d * (in ? real_rint(v) - v : v <= lo ? lo : hi));
+        dx[i] = in ? d : 0;
     }
+    return lanes_sum(lane, sum);
 }
 
 static void backward_piece(void *ctx, int64_t channel, int64_t at,
@@ -94,16 +109,10 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at,
     struct grid g;
 
     grid_init(&g, c->q, channel, false);
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real r[QUANT_BLOCK], term[QUANT_BLOCK], end[QUANT_BLOCK];
-        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-        const real *dy = c->dy + at + i;
+    for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
+        int64_t m = at + n - i < QUANT_BLOCK ? at + n - i : QUANT_BLOCK;
 
-        ratios(&g, c->x + at + i, r, term, end, m);
-        block_between(r, g.lo, g.hi, r, m);
-        block_choose(r, term, end, term, m);
-        sum[0] += block_dot(term, dy, m);
-        block_choose(r, dy, NULL, c->dx + at + i, m);
+        sum[0] += backward_run(&g, c->x + i, c->dy + i, c->dx + i, m);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "quant/observer.h"
+#include "quant/select.h"
 #include "quant/uniform.h"
 
 enum { LSQPLUS_GSCALE };
@@ -84,64 +85,41 @@ struct call {
     double factor;
 };
 
-/* r = (x - beta) / s */
-QUANT_CLONES static void ratios(real s, real beta, const real *x, real *r,
-                                int64_t n)
+struct lsqplus_grid {
+    real step, beta, lo, hi;
+};
+
+/* q = rne(clip((x - beta) / s, lo, hi)), NaN to lo */
+SELECT_INLINE real code_of(const struct lsqplus_grid *g, real x)
 {
+    real r = (x - g->beta) / g->step;
+
+    r = pick(r > g->lo, r, g->lo);
+    return real_rint(pick(r < g->hi, r, g->hi));
+}
+
+static struct lsqplus_grid grid_of(const struct quantizer *q, int64_t channel)
+{
+    return (struct lsqplus_grid){q->scale[channel], row(q, BETA)[channel],
+                                 (real)q->lo_code, (real)q->hi_code};
+}
+
+QUANT_CLONES static void forward_run(const struct lsqplus_grid *grid,
+                                     const real *x, real *y, int64_t n)
+{
+    const struct lsqplus_grid g = *grid;
+
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        r[i] = (x[i] - beta) / s;
-}
-
-/* q = rne(clip(r, lo, hi)), NaN to lo */
-QUANT_CLONES static void round_codes(real lo, real hi, real *r, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real v = r[i] > lo ? r[i] : lo;
-
-        v = v < hi ? v : hi;
-        r[i] = real_rint(v);
-    }
-}
-
-QUANT_CLONES static void values(real s, real beta, real *v, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        v[i] = v[i] * s + beta;
-}
-
-/* rne(r) - r, and the end on r's side. */
-QUANT_CLONES static void residuals(real lo, real hi, const real *r,
-                                   real *term, real *end, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        term[i] = real_rint(r[i]) - r[i];
-        end[i] = r[i] <= lo ? lo : hi;
-    }
-}
-
-static void codes_block(const struct quantizer *q, int64_t channel,
-                        const real *x, real *code, int64_t n)
-{
-    ratios(q->scale[channel], row(q, BETA)[channel], x, code, n);
-    round_codes((real)q->lo_code, (real)q->hi_code, code, n);
+        y[i] = code_of(&g, x[i]) * g.step + g.beta;
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct call *c = ctx;
+    struct lsqplus_grid g = grid_of(c->q, channel);
 
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real v[QUANT_BLOCK];
-        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-
-        codes_block(c->q, channel, c->x + at + i, v, m);
-        values(c->q->scale[channel], row(c->q, BETA)[channel], v, m);
-        memcpy(c->y + at + i, v, (size_t)m * sizeof v[0]);
-    }
+    forward_run(&g, c->x + at, c->y + at, n);
 }
 
 static void forward(struct quantizer *q, const real *x, real *y,
@@ -153,26 +131,53 @@ static void forward(struct quantizer *q, const real *x, real *y,
     view_each(v, forward_piece, &c);
 }
 
+/* dx = dy inside; sum: of the step's gradient, rne(r) - r inside and the end
+ * outside, and of the offset's, dy outside. */
+QUANT_CLONES static void backward_run(const struct lsqplus_grid *g,
+                                      const struct call *c, int64_t n,
+                                      double *sum)
+{
+    real s = g->step, beta = g->beta, lo = g->lo, hi = g->hi;
+    real a[LANES] = {0}, b[LANES] = {0};
+    const real *x = c->x, *dy = c->dy;
+    real *dx = c->dx;
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) {
+            real d = dy[i + l], r = (x[i + l] - beta) / s;
+            bool in = (r > lo) & (r < hi);
+            real end = pick(r <= lo, lo, hi);
+
+            a[l] += d * pick(in, real_rint(r) - r, end);
+            b[l] += pick(in, 0, d);
+            dx[i + l] = pick(in, d, 0);
+        }
+    for (int l = 0; i < n; i++, l++) {
+        real d = dy[i], r = (x[i] - beta) / s;
+        bool in = (r > lo) & (r < hi);
+
+        a[l] += d * (in ? real_rint(r) - r : r <= lo ? lo : hi);
+        b[l] += in ? 0 : d;
+        dx[i] = in ? d : 0;
+    }
+    sum[STEP] = lanes_sum(a, sum[STEP]);
+    sum[BETA] = lanes_sum(b, sum[BETA]);
+}
+
 static void backward_piece(void *ctx, int64_t channel, int64_t at,
                            int64_t n, double *sum)
 {
     const struct call *c = ctx;
-    const struct quantizer *q = c->q;
-    real lo = (real)q->lo_code, hi = (real)q->hi_code;
+    struct lsqplus_grid g = grid_of(c->q, channel);
 
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real r[QUANT_BLOCK], term[QUANT_BLOCK], end[QUANT_BLOCK];
-        int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-        const real *dy = c->dy + at + i;
+    for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
+        const struct call part = {
+            .x = c->x + i, .dy = c->dy + i, .dx = c->dx + i};
+        int64_t left = at + n - i;
 
-        ratios(q->scale[channel], row(q, BETA)[channel], c->x + at + i, r,
-               m);
-        residuals(lo, hi, r, term, end, m);
-        block_between(r, lo, hi, r, m);
-        block_choose(r, term, end, term, m);
-        sum[STEP] += block_dot(term, dy, m);
-        sum[BETA] += block_sum(dy, m) - block_dot(r, dy, m);
-        block_choose(r, dy, NULL, c->dx + at + i, m);
+        backward_run(&g, &part, left < QUANT_BLOCK ? left : QUANT_BLOCK, sum);
     }
 }
 
@@ -199,10 +204,9 @@ static void codes(const struct quantizer *q, const real *x, int32_t *code,
                   struct qview v)
 {
     for (int64_t i = 0; i < view_count(v); i++) {
-        real k;
+        struct lsqplus_grid g = grid_of(q, i / v.inner % v.channels);
 
-        codes_block(q, i / v.inner % v.channels, x + i, &k, 1);
-        code[i] = (int32_t)k;
+        code[i] = (int32_t)code_of(&g, x[i]);
     }
 }
 
@@ -229,11 +233,9 @@ static void surrogate(const struct quantizer *base,
 
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
-    real s = q->scale[0], beta = row(q, BETA)[0];
-    real r, k;
+    struct lsqplus_grid g = grid_of(q, 0);
+    real s = g.step, beta = g.beta, r = (v - beta) / s, k = code_of(&g, v);
 
-    ratios(s, beta, &v, &r, 1);
-    codes_block(q, 0, &v, &k, 1);
     str_printf(out, "learned: s = %.9g, beta = %.9g, codes %lld to %lld\n",
                (double)s, (double)beta, (long long)q->lo_code,
                (long long)q->hi_code);
