@@ -26,7 +26,6 @@ struct extent {
     int bad;                  /* how many are not finite (pieces are short) */
 };
 
-#define LANES 16
 
 /* Lanes of their own for the ends: no reduction to reorder. v - v is 0 for
  * finite values only. */

@@ -404,6 +404,7 @@ static enum status next_plan(struct trainer *t, int64_t n, struct plan **out,
     o.train = true;
     o.fold = t->set.bn_fold;
     o.grad = t->set.grad;
+    o.sums = t->set.sums;
     o.backend = t->set.backend;
     o.deployed = t->set.forward == FORWARD_DEPLOYED;
     o.target = t->set.target;
