@@ -238,6 +238,9 @@ static enum status deployed_value(struct plan *p, int node, struct err *e)
     bool plain = !v->q && (p->graph->node[node].op->flags & OP_SOURCE);
     if (v->out < 0 || plain)
         return STATUS_OK;
+    /* Codes for layers on codes come from the new numbers, not from the tail
+     * that made the old ones. */
+    v->tail = NULL;
     if (i->code >= 0)
         return replace(p, node, &v->out, i->code, i->grid, e);
     if (i->out >= 0)

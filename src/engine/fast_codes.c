@@ -90,7 +90,7 @@ static bool keeps_grid(const struct node *n)
 struct quantizer *codes_grid(const struct plan *p, int node)
 {
     int at = node;
-    if (p->opts.mode != MODE_FAKE || p->opts.deployed)
+    if (p->opts.mode != MODE_FAKE)
         return NULL;
     for (;;) {
         if (p->value[at].q_in)

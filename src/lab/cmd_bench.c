@@ -174,6 +174,9 @@ static enum status tell(struct bench *b, const struct plan *p)
     struct lab *l = b->lab;
     const char *what = args_text(b->args, "what");
     int64_t batch = plan_options(p)->batch;
+    const char *mode = plan_options(p)->deployed
+                           ? train_forward_name[FORWARD_DEPLOYED]
+                           : mode_name[plan_options(p)->mode];
     struct table *t = cost_table(b, p);
     size_t n = (size_t)b->n;
     gsl_sort(b->ms, 1, n);
@@ -181,10 +184,9 @@ static enum status tell(struct bench *b, const struct plan *p)
     out_printf(b->out, OUT_RESULT,
                "%s: median %s ms, min %s ms of %d, batch %lld of %s, %s",
                what, num_text(median).s, num_text(b->ms[0]).s, b->n,
-               (long long)batch, b->data->name,
-               mode_name[plan_options(p)->mode]);
+               (long long)batch, b->data->name, mode);
     answer_text(l, "what", what);
-    answer_text(l, "mode", mode_name[plan_options(p)->mode]);
+    answer_text(l, "mode", mode);
     answer_text(l, "data", b->data->name);
     answer_num(l, "n", b->n);
     answer_num(l, "batch", (double)batch);

@@ -221,6 +221,75 @@ static void layers_read_the_values_of_mode_int(void **state)
     net_free(g);
 }
 
+/* A grid by hand. */
+static void set_grid(struct graph *g, const char *point, const char *spec,
+                     real scale)
+{
+    struct err e;
+    real zero = 0;
+    int i = graph_point_find(g, point);
+    set_point(g, i, spec);
+    if (quantizer_set_grid(g->point[i].q, &scale, &zero, 1, &e))
+        fail_msg("%s: %s", point, e.text);
+    g->point[i].q->observe = false;
+}
+
+/* Biases of 0.4 units, which the target rounds away, are 1.6 steps of the
+ * first layer's output: its codes are not those of mode fake. */
+static struct graph *biased_net(void)
+{
+    struct graph *g = net_from("model biased loss=mse\nx input 8\n"
+                               "a dense out=16\nb dense out=16\n", 5);
+    set_grid(g, "x.out", "affine:8,signed,sym", 1);
+    set_grid(g, "a.w", "affine:4,signed,sym", 1);
+    set_grid(g, "a.out", "affine:8,signed,sym", 0x1p-2f);
+    set_grid(g, "b.w", "affine:4,signed,sym", 1);
+    set_grid(g, "b.out", "affine:8,signed,sym", 1);
+    for (int i = 0; i < g->n_param; i++)
+        for (int64_t k = 0; k < g->param[i].count; k++)
+            g->param[i].value[k] = g->param[i].role == PARAM_BIAS
+                                       ? (real)0.4
+                                       : (real)(k * 7 % 5 - 2);
+    return g;
+}
+
+static void check_product(struct plan *p)
+{
+    const struct graph *g = plan_options(p)->graph;
+    const float *w = g->param[graph_param_find(g, "b.weight")].value;
+    float a[16], b[16];
+    struct err e;
+    for (int i = 0; i < 8; i++)
+        plan_input(p, 0)[i] = (float)(i % 3);
+    assert_int_equal(plan_forward(p, NULL, &e), STATUS_OK);
+    assert_int_equal(plan_value(p, 1, false, a, &e), STATUS_OK);
+    assert_int_equal(plan_value(p, 2, true, b, &e), STATUS_OK);
+    for (int o = 0; o < 16; o++) {
+        float sum = 0;
+        for (int i = 0; i < 16; i++)
+            sum += w[o * 16 + i] * a[i];
+        assert_true(a[o] == rintf(a[o]));   /* no rest of a bias */
+        assert_true(fabsf(b[o] - (sum + 0.4f)) < 1e-4f);
+    }
+}
+
+static void layers_multiply_the_deployed_values(void **state)
+{
+    (void)state;
+    for (int i = 0; i < backend_count * SUM_COUNT; i++) {
+        struct graph *g = biased_net();
+        struct plan_opts o = deployed_opts(g, 1);
+        o.batch = 1;
+        o.target = target_find("ort");
+        o.backend = backend_table[i % backend_count].impl;
+        o.sums = (enum sum_path)(i / backend_count);
+        struct plan *p = plan_of(&o);
+        check_product(p);
+        plan_free(p);
+        net_free(g);
+    }
+}
+
 /* dW of y = W x is x as it was multiplied: by the target's division, not by
  * the fake quantizer's reciprocal, where the two differ. */
 static void check_line(struct graph *g, const struct backend *backend)
@@ -458,6 +527,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_show),
         cmocka_unit_test(every_input_reaches_the_integers),
         cmocka_unit_test(layers_read_the_values_of_mode_int),
+        cmocka_unit_test(layers_multiply_the_deployed_values),
         cmocka_unit_test(backward_reads_the_deployed_values),
         cmocka_unit_test(gradients_are_those_of_fake_where_values_are),
         cmocka_unit_test(a_zero_point_that_leaves_the_codes_wants_a_new_plan),
