@@ -166,6 +166,7 @@ enum status lab_probe(struct lab *l, bool gradients, struct plan **out,
                       struct err *e)
 {
     struct probe *p = &l->probe[gradients];
+    *out = NULL;
     if (!l->graph || !l->data)
         return err_set(e, STATUS_STATE, "needs a model and data");
     TRY(lab_check_fit(l, e));
