@@ -155,6 +155,7 @@ static enum status lower_forward(struct plan *p, struct err *e)
         TRY(deployed_begin(p, e));
     for (int i = 0; i < p->n_unit; i++) {
         struct unit *u = p->unit[i];
+        u->first_step = p->n_step;
         enum status s = u->maker->forward(p, u, e);
         if (s)
             return err_wrap(e, s, "%s", p->graph->node[u->node[0]].name);

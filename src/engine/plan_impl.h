@@ -74,6 +74,7 @@ struct maker {
 struct unit {
     const struct maker *maker;
     int n, node[UNIT_NODES];  /* in chain order; the last one is the tail */
+    int first_step;           /* of its forward; they end at the next unit's */
     void *priv;
 };
 

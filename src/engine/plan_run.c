@@ -1,6 +1,6 @@
 /* Running a plan, and reading values from it.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "engine/plan_impl.h"
+#include "engine/plan_part.h"
 
 #include <math.h>
 #include <string.h>
@@ -31,12 +31,26 @@ static enum status run_steps(struct plan *p, int from, int to,
     return STATUS_OK;
 }
 
-enum status plan_forward(struct plan *p, const struct tick *t, struct err *e)
+enum status plan_forward_steps(struct plan *p, int from, int to,
+                               const struct tick *t, struct err *e)
 {
     p->tick = t;
-    enum status s = run_steps(p, 0, p->first_backward, t, e);
+    enum status s = run_steps(p, from, to, t, e);
     p->tick = NULL;
     return s;
+}
+
+enum status plan_forward(struct plan *p, const struct tick *t, struct err *e)
+{
+    return plan_forward_steps(p, 0, p->first_backward, t, e);
+}
+
+enum status plan_forward_weights(struct plan *p, int to, struct err *e)
+{
+    for (int i = 0; i < to; i++)
+        if (p->step[i]->kind->phase == PHASE_WEIGHTS)
+            TRY(run_step(p, p->step[i], e));
+    return STATUS_OK;
 }
 
 enum status plan_backward(struct plan *p, const struct tick *t,

@@ -173,6 +173,19 @@ enum status scan_minmax(const real *x, struct qview v, real *lo, real *hi,
     return bad ? report_bad(x, view_count(v), e) : STATUS_OK;
 }
 
+const real *observer_seen(const struct observer *o)
+{
+    return observer_row(o, 2);
+}
+
+void observer_keep_seen(struct observer *o, const real *lo, const real *hi)
+{
+    size_t n = (size_t)o->channels * sizeof *lo;
+
+    memmove(observer_row(o, 2), lo, n);
+    memmove(observer_row(o, 3), hi, n);
+}
+
 void observer_clear_range(struct observer *o)
 {
     for (int64_t c = 0; c < o->channels; c++) {

@@ -8,7 +8,8 @@
 #include "quant/quantizer.h"
 
 enum observer_flags {
-    OBS_MINMAX_ONLY = 1 << 0,  /* update needs only per-channel min and max */
+    OBS_MINMAX_ONLY = 1 << 0,  /* update needs only per-channel min and max;
+                                  rows 2 and 3 of the state keep the last */
     OBS_HISTOGRAM = 1 << 1,
 };
 
@@ -38,6 +39,11 @@ struct observer_kind {
     void (*describe)(const struct observer *o, const struct qspec *s,
                      struct str *out);
 };
+
+/* OBS_MINMAX_ONLY: per channel the smallest and then the largest value of the
+ * last batch, 2 * channels reals. */
+const real *observer_seen(const struct observer *o);
+void observer_keep_seen(struct observer *o, const real *lo, const real *hi);
 
 #define OBSERVER(name) extern const struct observer_kind observer_##name;
 #include "quant/observers.def"

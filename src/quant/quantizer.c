@@ -164,6 +164,18 @@ static bool has_own_scale(const struct quantizer *q)
     return q->spec.kind->flags & QK_OWN_SCALE;
 }
 
+bool quantizer_watches(const struct quantizer *q)
+{
+    return q->observe && !range_is_learned(q) && !has_own_scale(q);
+}
+
+/* A kind may want the data for its first learned parameters. */
+bool quantizer_takes_minmax(const struct quantizer *q)
+{
+    return (q->observer->kind->flags & OBS_MINMAX_ONLY) &&
+           (!q->spec.kind->init || (q->ready && !q->stale));
+}
+
 static enum status observe_check(const struct quantizer *q, struct qview v,
                                  struct err *e)
 {
@@ -177,7 +189,7 @@ static enum status observe_check(const struct quantizer *q, struct qview v,
 enum status quantizer_observe(struct quantizer *q, const real *x,
                               struct qview v, struct err *e)
 {
-    if (!q->observe || range_is_learned(q) || has_own_scale(q))
+    if (!quantizer_watches(q))
         return STATUS_OK;
     TRY(observe_check(q, v, e));
     TRY(q->observer->kind->update(q->observer, &q->spec, x, v, e));
@@ -191,7 +203,7 @@ enum status quantizer_observe_minmax(struct quantizer *q, const real *lo,
 {
     struct qview none = {0, 0, 0};
 
-    if (!q->observe || range_is_learned(q) || has_own_scale(q))
+    if (!quantizer_watches(q))
         return STATUS_OK;
     if (!(q->observer->kind->flags & OBS_MINMAX_ONLY))
         return err_set(e, STATUS_STATE,
@@ -202,6 +214,7 @@ enum status quantizer_observe_minmax(struct quantizer *q, const real *lo,
             return err_set(e, STATUS_NUMERIC,
                            "channel %lld has the range %g to %g",
                            (long long)c, (double)lo[c], (double)hi[c]);
+    observer_keep_seen(q->observer, lo, hi);
     q->observer->kind->update_minmax(q->observer, &q->spec, lo, hi);
     if (q->observer->kind->range(q->observer, &q->spec, q->lo, q->hi))
         follow_range(q, NULL, none);

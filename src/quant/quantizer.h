@@ -128,6 +128,10 @@ enum status quantizer_observe(struct quantizer *q, const real *x,
  * observer needs no more (observer flag OBS_MINMAX_ONLY). */
 enum status quantizer_observe_minmax(struct quantizer *q, const real *lo,
                                      const real *hi, struct err *e);
+/* Whether these two would look at what they are given; and whether smallest
+ * and largest values would then do as well as the data. */
+bool quantizer_watches(const struct quantizer *q);
+bool quantizer_takes_minmax(const struct quantizer *q);
 /* Fake-quantized y; x and y may be the same. A quantizer that is not ready
  * gets its range from x (weights) or is an error (activations). */
 void quantizer_forward(struct quantizer *q, const real *x, real *y,
