@@ -214,11 +214,12 @@ static void drop_failed(struct lab *l, bool prompt)
         script_pop(s);
 }
 
-/* An interrupt pauses scripts; at level 2 they are dropped. */
+/* An interrupt pauses scripts; at level 2, and where nobody could go on with
+ * them, they are dropped. */
 static void settle_interrupt(struct lab *l)
 {
     struct script *s = &l->script;
-    bool drop = l->interrupt >= 2;
+    bool drop = l->interrupt >= 2 || !l->opts.interactive;
     l->interrupt = 0;
     if (script_empty(s))
         return;

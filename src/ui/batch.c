@@ -114,6 +114,7 @@ static enum status batch_save_screen(void *ctx, const char *path,
 
 static int batch_exit(struct batch *b)
 {
+    batch_tick(b);            /* a signal that ended the reading of a line */
     if (fflush(stdout) != 0 || ferror(stdout))
         b->broken = true;
     if (b->end)

@@ -49,6 +49,17 @@ check "a line an epoch" [ "$(grep -c '^epoch' "$dir/out")" = 2 ]
 check "no escape sequence on a pipe" no_byte "$escape" "$dir/out"
 check "no carriage return on a pipe" no_byte "$return" "$dir/out"
 
+rm -f "$dir/err"
+"$QATLAB" -b --norc -c 'load data jets n=300' -c 'load model jet' \
+    -c 'train 1000000' -c 'print 7' > "$dir/out" 2> "$dir/err" < /dev/null &
+until grep -qs "^epoch" "$dir/err" || ! kill -0 $!; do sleep 0.1; done
+kill -INT $!
+wait $!
+echo $? > "$dir/code"
+check "Ctrl-C in batch is exit code 130" code_is 130
+check "training ends at a batch" grep -q '^stopped at epoch' "$dir/err"
+check "nothing of the script runs after it" out_is "$(grep '^j' "$dir/out")"
+
 run -b -c 'nosuch'
 check "an unknown command is exit code 1" code_is 1
 check "its error has source, line and column" \
