@@ -199,9 +199,9 @@ static void help_all(struct help_flow *f, const struct desk *d)
     help_line(f, "", "At the prompt");
     help_line(f, "Tab", "complete the word");
     help_line(f, "Up", "history, by what is typed");
-    help_line(f, "C-c", "stop at the batch; clear the line");
+    help_line(f, "C-c", "stop training; clear the line");
     help_line(f, "C-d", "quit, on an empty line");
-    help_line(f, "help", "commands; help VERB; apropos WORD");
+    help_line(f, "help", "all commands; apropos WORD");
     help_context(f, "global", "Everywhere");
     help_context(f, "prefix", "After Ctrl-]");
     for (int i = 0; i < pane_count && !d->focus; i++)

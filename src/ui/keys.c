@@ -61,6 +61,39 @@ static enum status word_layer(const struct desk *d, struct str *out,
     return STATUS_OK;
 }
 
+static const char *shown(const struct desk *d)
+{
+    const struct pane *p = d->focus;
+    return p && p->ops->shown ? p->ops->shown(p) : "";
+}
+
+static enum status word_series(const struct desk *d, struct str *out,
+                               struct err *e)
+{
+    (void)e;
+    str_add(out, shown(d));
+    return STATUS_OK;
+}
+
+static enum status word_tensor(const struct desk *d, struct str *out,
+                               struct err *e)
+{
+    TRY(word_layer(d, out, e));
+    str_printf(out, ".%s", shown(d));
+    return STATUS_OK;
+}
+
+/* The point whose range that tensor is about. */
+static enum status word_point(const struct desk *d, struct str *out,
+                              struct err *e)
+{
+    TRY(word_layer(d, out, e));
+    bool weights = ui_model_cursor(&d->model)->view.has_w &&
+                   strcmp(shown(d), "out") != 0;
+    str_add(out, weights ? ".w" : ".out");
+    return STATUS_OK;
+}
+
 /* ---- switches: the state they are not in yet ---- */
 
 static bool all_have(const struct ui_model *m,
@@ -200,6 +233,9 @@ static const struct {
 } key_word_table[] = {
     { "layers", word_layers },
     { "layer", word_layer },
+    { "series", word_series },
+    { "tensor", word_tensor },
+    { "point", word_point },
     { "fake", word_fake },
     { "observer", word_observer },
     { "learn", word_learn },
@@ -259,7 +295,7 @@ const struct key_row key_table[] = {
     { "global", "F4", "focus hist", false, "hist", "to the histogram" },
     { "global", "F5", "focus log", false, "log", "to the log" },
     { "global", "F6", "focus next", false, "next pane",
-      "to the next pane, at last the prompt" },
+      "next pane, at last the prompt" },
     { "global", "F7", "{pause}", false, "pause", "pause training, or go on" },
     { "global", "F8", "step", false, "step", "train one batch" },
     { "global", "F9", "eval", false, "eval", "evaluate" },
@@ -318,7 +354,7 @@ const struct key_row key_table[] = {
       "learned range on or off" },
     { "layers", "b", "{bn} bn {layers}", false, "bn",
       "freeze or thaw batch norm" },
-    { "layers", "m", "range {layer}.w ", true, NULL,
+    { "layers", "m", "range {point} ", true, NULL,
       "range method: into the prompt" },
     { "layers", "/", "focus layers /", true, "find",
       "show layers with this text" },
@@ -334,11 +370,11 @@ const struct key_row key_table[] = {
       "the next curve" },
     { "curves", "Left", "focus curves prev", false, NULL, "the curve before" },
     { "curves", "Up", "focus curves span", false, "full/recent",
-      "all epochs, or the recent fifth" },
+      "all epochs or the last fifth" },
     { "curves", "Down", "focus curves span", false, NULL,
-      "all epochs, or the recent fifth" },
+      "all epochs or the last fifth" },
     { "curves", "g", "focus curves log", false, "log", "logarithmic or not" },
-    { "curves", "x", "plot val_acc train_acc -> ", true, "export",
+    { "curves", "x", "plot {series} -> ", true, "export",
       "write the curve to a file" },
 
     { "hist", "w", "focus hist weight", false, "weight", "weights" },
@@ -351,9 +387,9 @@ const struct key_row key_table[] = {
     { "hist", "Up", "focus hist up", false, NULL, "the layer before" },
     { "hist", "Down", "focus hist down", false, NULL, "the next layer" },
     { "hist", "l", "focus hist log", false, "log", "logarithmic counts" },
-    { "hist", "r", "range {layer}.w ", true, "range",
-      "the clip range: into the prompt" },
-    { "hist", "x", "hist {layer}.w -> ", true, "export",
+    { "hist", "r", "range {point} ", true, "range",
+      "clip range: into the prompt" },
+    { "hist", "x", "hist {tensor} -> ", true, "export",
       "write the histogram to a file" },
 
     { "log", "Up", "focus log up", false, NULL, "one line back" },

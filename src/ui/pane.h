@@ -82,6 +82,9 @@ struct pane_ops {
     bool (*update)(struct pane *p, const struct pane_env *env);
     void (*draw)(struct pane *p, const struct pane_env *env,
                  const struct area *box);
+    /* How a command names what is shown: "out", "val_acc acc". May be
+     * NULL. */
+    const char *(*shown)(const struct pane *p);
     const struct pane_word *word;         /* a row without word ends */
     /* Any other words: a metric, a layer, /text. May be NULL. */
     enum status (*pick)(struct pane *p, const struct pane_env *env,

@@ -16,12 +16,13 @@ static const struct metric {
     const char *name;         /* `focus curves NAME`, and in the frame */
     const char *title;
     const char *series[2];    /* of epochs, of batches; NULL: none */
+    const char *both;         /* as `plot` takes them */
     bool fraction;
 } metrics[] = {
-    { "acc", "Accuracy", { "val_acc", "acc" }, true },
-    { "loss", "Loss", { "val_loss", "loss" }, false },
-    { "lr", "Learning rate", { NULL, "lr" }, false },
-    { "grad", "Gradient norm", { NULL, "grad_norm" }, false },
+    { "acc", "Accuracy", { "val_acc", "acc" }, "val_acc acc", true },
+    { "loss", "Loss", { "val_loss", "loss" }, "val_loss loss", false },
+    { "lr", "Learning rate", { NULL, "lr" }, "lr", false },
+    { "grad", "Gradient norm", { NULL, "grad_norm" }, "grad_norm", false },
 };
 enum { METRICS = sizeof metrics / sizeof metrics[0], LOSS = 1 };
 
@@ -497,6 +498,12 @@ static enum status pick(struct pane *p, const struct pane_env *env,
                    "no curve '%s'; there are acc, loss, lr, grad", words);
 }
 
+static const char *shown(const struct pane *p)
+{
+    const struct curves_state *s = p->state;
+    return metrics[s->metric].both;
+}
+
 static void init(struct pane *p)
 {
     struct curves_state *s = p->state;
@@ -534,6 +541,7 @@ const struct pane_ops pane_curves = {
     .fini = fini,
     .update = update,
     .draw = draw,
+    .shown = shown,
     .word = words_table,
     .pick = pick,
 };

@@ -19,10 +19,12 @@ static const struct what {
     { "error", "Error", HIST_ERROR },
     { "grad", "Gradients", HIST_GRADIENT },
 };
-enum { WHATS = sizeof whats / sizeof whats[0] };
+enum { WHATS = sizeof whats / sizeof whats[0], WEIGHT = 0, ACTIVATION = 1,
+       ERROR = 2 };
 
 struct hist_state {
     int what;
+    bool chosen;              /* by a word or the layout */
     bool log, valid, known;
     struct hist_view view;
     char message[512];        /* why there is nothing to show */
@@ -47,10 +49,21 @@ static int bins_for(const struct hist_state *s, const struct ui_layer *l)
     return bins;
 }
 
+/* Until somebody chooses: what quantization does to the weights, the weights
+ * while they are float, the output of a layer without any. */
+static int most_telling(const struct ui_layer *l)
+{
+    if (!l->view.has_w)
+        return ACTIVATION;
+    return strcmp(l->view.w, "-") != 0 ? ERROR : WEIGHT;
+}
+
 static bool update(struct pane *p, const struct pane_env *env)
 {
     struct hist_state *s = p->state;
     const struct ui_layer *l = ui_model_cursor(env->model);
+    if (l && !s->chosen)
+        s->what = most_telling(l);
     int node = l ? l->view.node : -1;
     int bins = l ? bins_for(s, l) : s->columns;
     bool other = !s->known || s->asked_what != s->what ||
@@ -352,6 +365,7 @@ static enum status next_what(struct pane *p, const struct pane_env *env,
     (void)e;
     struct hist_state *s = p->state;
     s->what = (s->what + arg + WHATS) % WHATS;
+    s->chosen = true;
     return STATUS_OK;
 }
 
@@ -378,11 +392,18 @@ static enum status pick(struct pane *p, const struct pane_env *env,
         if (!strcmp(whats[i].name, words) ||
             !strcmp(hist_name[whats[i].what], words)) {
             s->what = i;
+            s->chosen = true;
             return STATUS_OK;
         }
     }
     return err_set(e, STATUS_NOTFOUND, "no histogram '%s'; there are "
                    "weight, act, error, grad", words);
+}
+
+static const char *shown(const struct pane *p)
+{
+    const struct hist_state *s = p->state;
+    return hist_name[whats[s->what].what];
 }
 
 static void init(struct pane *p)
@@ -391,8 +412,10 @@ static void init(struct pane *p)
     s->pacer = (struct pacer){ .least = 0.25, .factor = 500 };
     s->columns = 40;
     for (int i = 0; i < WHATS; i++) {
-        if (!strcmp(whats[i].name, p->arg))
+        if (!strcmp(whats[i].name, p->arg)) {
             s->what = i;
+            s->chosen = true;
+        }
     }
 }
 
@@ -414,6 +437,7 @@ const struct pane_ops pane_hist = {
     .init = init,
     .update = update,
     .draw = draw,
+    .shown = shown,
     .word = words_table,
     .pick = pick,
 };

@@ -156,7 +156,7 @@ enum status lab_hist(struct lab *l, int node, enum hist_what what, int bins,
     *out = (struct hist_view){
         .lo = what == HIST_ACTIVATION ? 0 : -1.1,
         .hi = what == HIST_ACTIVATION ? 7.1 : 1.1, .bins = bins,
-        .has_clip = true, .has_grid = true,
+        .has_clip = what != HIST_ERROR, .has_grid = what != HIST_ERROR,
         .clip_lo = what == HIST_ACTIVATION ? 0 : -0.62,
         .clip_hi = what == HIST_ACTIVATION ? 4.95 : 0.62,
         .levels = what == HIST_ACTIVATION ? 256 : 15, .dead_levels = 2,
@@ -332,7 +332,7 @@ static void a_small_terminal_shows_layers_curves_and_log(void **s)
     resize(f->desk, 80, 24);
     run(f->desk, "focus layers");
     expect_screen(f->desk, "80x24");
-    run(f->desk, "focus hist");
+    run(f->desk, "focus hist weight");
     expect_screen(f->desk, "80x24-hist");
     close_desk(f);
 }
@@ -508,6 +508,43 @@ static void every_screen_line_of_the_key_table_is_understood(void **s)
     close_desk(f);
 }
 
+static void the_help_of_every_key_fits_its_column(void **s)
+{
+    (void)s;
+    for (int i = 0; i < key_count; i++) {
+        if (text_width(key_table[i].help) > 29)
+            fail_msg("key %s %s: '%s' is cut", key_table[i].context,
+                     key_table[i].key, key_table[i].help);
+    }
+}
+
+static void keys_name_what_the_pane_shows(void **s)
+{
+    (void)s;
+    static const struct {
+        const char *focus, *pane, *key, *line;
+    } cases[] = {
+        { "focus hist", "hist", "x", "hist conv2.err -> " },
+        { "focus hist", "hist", "r", "range conv2.w " },
+        { "focus hist act", "hist", "x", "hist conv2.out -> " },
+        { "focus hist act", "hist", "r", "range conv2.out " },
+        { "focus curves acc", "curves", "x", "plot val_acc acc -> " },
+        { "focus curves lr", "curves", "x", "plot lr -> " },
+    };
+    struct fixture *f = open_desk(&unicode_look, true);
+    resize(f->desk, 120, 40);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct key_row *k = key_find(cases[i].pane, cases[i].key);
+        struct str line = { 0 };
+        run(f->desk, cases[i].focus);
+        assert_int_equal(key_expand(f->desk, k->line, &line, NULL),
+                         STATUS_OK);
+        assert_string_equal(str_text(&line), cases[i].line);
+        str_fini(&line);
+    }
+    close_desk(f);
+}
+
 static void no_key_of_a_context_is_bound_twice(void **s)
 {
     (void)s;
@@ -669,6 +706,8 @@ int main(void)
         cmocka_unit_test(a_screen_that_shrank_and_grew_is_the_same),
         cmocka_unit_test(unknown_panes_and_words_are_refused),
         cmocka_unit_test(every_screen_line_of_the_key_table_is_understood),
+        cmocka_unit_test(the_help_of_every_key_fits_its_column),
+        cmocka_unit_test(keys_name_what_the_pane_shows),
         cmocka_unit_test(no_key_of_a_context_is_bound_twice),
         cmocka_unit_test(keys_write_states_never_toggles),
         cmocka_unit_test(keys_speak_of_the_selection_when_there_is_one),
