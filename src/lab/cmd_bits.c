@@ -259,7 +259,8 @@ static enum status collect(struct lab *l, const struct args *a,
     if (out->n == 0 && selection_count(sel) > 0)
         return args_fail(a, args_find(a, "layers"), e,
                          q->off ? "no quantizer at %s"
-                                : "nothing at %s can have such a quantizer",
+                                : "nothing at %s can have such a quantizer; "
+                                  "w= needs weights, a= an output of its own",
                          sel->text);
     return STATUS_OK;
 }

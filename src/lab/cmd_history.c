@@ -10,8 +10,9 @@ static enum status steps(struct lab *l, const struct args *a, bool redo,
 {
     double n = args_number(a, "n", 1);
     if (n < 1 || n > 1e6)
-        return args_fail(a, args_find(a, "n"), e, "%s takes a number from 1",
-                         a->cmd->name);
+        return args_fail(a, args_find(a, "n"), e,
+                         "%s takes a number from 1, not %s", a->cmd->name,
+                         args_text(a, "n"));
     int done = 0;
     for (; done < (int)n; done++) {
         struct str command = { 0 };

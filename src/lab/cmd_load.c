@@ -204,6 +204,19 @@ static void echo_data(struct lab *l, struct out *out)
     str_fini(&what);
 }
 
+/* The word NAME=.. that a message begins with, else the source's name. */
+static const struct arg *word_at_fault(const struct args *a,
+                                       const struct err *e)
+{
+    for (int i = 1; e && i < args_count(a, "words"); i++) {
+        const struct arg *x = args_nth(a, "words", i);
+        size_t n = strcspn(x->text, "=");
+        if (x->text[n] && !strncmp(e->text, x->text, n + 1))
+            return x;
+    }
+    return args_nth(a, "words", 0);
+}
+
 static enum status load_data(struct lab *l, const struct args *a,
                              struct out *out, struct err *e)
 {
@@ -216,7 +229,7 @@ static enum status load_data(struct lab *l, const struct args *a,
     enum status s = lab_load_data(l, str_text(&words), e);
     str_fini(&words);
     if (s)
-        return args_blame(a, args_nth(a, "words", 0), 0, s);
+        return args_blame(a, word_at_fault(a, e), 0, s);
     series_clear(l);
     echo_data(l, out);
     struct err fit = { 0 };

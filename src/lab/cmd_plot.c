@@ -172,7 +172,8 @@ static enum status exec_hist(struct lab *l, const struct args *a,
     TRY(read_tensor(l, a, &node, &what, e));
     if (bins < 1 || bins > HIST_MAX_BINS)
         return args_fail(a, args_find(a, "bins"), e,
-                         "bins= is from 1 to %d", HIST_MAX_BINS);
+                         "bins= is from 1 to %d, not %s", HIST_MAX_BINS,
+                         args_text(a, "bins"));
     struct hist_view *h = xmalloc(sizeof *h);
     enum status s = lab_hist(l, node, what, (int)bins, h, e);
     if (s) {
@@ -223,9 +224,10 @@ static enum status find_series(struct lab *l, const struct args *a,
         if (k < 0) {
             const char *near = str_nearest(x->text, lab_series_count(l),
                                            series_name, l);
-            return args_fail(a, x, e, "no metric '%.40s'%s%s%s", x->text,
-                             near ? " (did you mean '" : "",
-                             near ? near : "", near ? "'?)" : "");
+            return args_fail(a, x, e, "no metric '%.40s' (%s%s%s)", x->text,
+                             near ? "did you mean '" : "`help expressions` "
+                                                       "lists them",
+                             near ? near : "", near ? "'?" : "");
         }
         struct series_view v = lab_series(l, k);
         int skip = v.n > last ? v.n - (int)last : 0;

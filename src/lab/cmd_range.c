@@ -50,9 +50,10 @@ static enum status read_param(const struct args *a, const struct arg *x,
     if (number_parse(value, &q->param[i], &why))
         return args_fail(a, x, e, "%s: %s", k->param[i].name, why.text);
     if (!(q->param[i] >= k->param[i].lo && q->param[i] <= k->param[i].hi))
-        return args_fail(a, x, e, "%s is from %s to %s", k->param[i].name,
+        return args_fail(a, x, e, "%s of %s is from %s to %s, not %s",
+                         k->param[i].name, k->name,
                          num_text(k->param[i].lo).s,
-                         num_text(k->param[i].hi).s);
+                         num_text(k->param[i].hi).s, value);
     return STATUS_OK;
 }
 

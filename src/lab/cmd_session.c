@@ -92,7 +92,8 @@ static enum status exec_quit(struct lab *l, const struct args *a,
     (void)out;
     if (code < 0 || code > 255)
         return args_fail(a, args_find(a, "code"), e,
-                         "an exit code is from 0 to 255");
+                         "an exit code is from 0 to 255, not %s",
+                         args_text(a, "code"));
     if (l->goal.active)
         goal_finish(l, STATUS_STOPPED);
     l->quit = true;

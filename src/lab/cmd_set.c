@@ -288,9 +288,10 @@ static enum status exec_show(struct lab *l, const struct args *a,
     table_free(t);
     const char *near = str_nearest(what->text, n + setting_count, topic_name,
                                    NULL);
-    return args_fail(a, what, e, "nothing to show named '%.60s'%s%s%s",
-                     what->text, near ? " (did you mean '" : "",
-                     near ? near : "", near ? "'?)" : "");
+    return args_fail(a, what, e, "nothing to show named '%.60s' (%s%s%s)",
+                     what->text, near ? "did you mean '"
+                                      : "`show` lists the settings",
+                     near ? near : "", near ? "'?" : "");
 }
 
 static const struct arg_row set_args[] = {

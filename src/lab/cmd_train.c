@@ -103,7 +103,8 @@ static enum status exec_step(struct lab *l, const struct args *a,
     (void)out;
     if (n < 1 || n > 1e12)
         return args_fail(a, args_find(a, "n"), e,
-                         "step wants at least 1 batch");
+                         "step wants at least 1 batch, not %s",
+                         args_text(a, "n"));
     if (g.epochs < 0)
         return args_fail(a, args_find(a, "goal"), e,
                          "goal= is a number of epochs");

@@ -73,10 +73,10 @@ static enum status unknown_verb(struct lab *l, const char *verb, bool prompt,
         err_set(e, STATUS_ARG, "'%.40s' is ambiguous: %s", verb,
                 str_text(&names));
     else
-        err_set(e, STATUS_ARG, "unknown command '%.40s'%s%s%s%s", verb,
+        err_set(e, STATUS_ARG, "unknown command '%.40s'%s (%s%s%s)", verb,
                 prefix && !prompt ? "; scripts need full names" : "",
-                near ? " (did you mean '" : "", near ? near : "",
-                near ? "'?)" : "");
+                near ? "did you mean '" : "`help` lists them",
+                near ? near : "", near ? "'?" : "");
     str_fini(&names);
     return STATUS_ARG;
 }
@@ -200,6 +200,29 @@ static void report_context(struct lab *l, const char *text, int at, int line)
     str_fini(&before);
 }
 
+/* At the prompt the line stands just above: the word at fault is enough, if
+ * the message does not have it. */
+static void report_typed(struct lab *l, const struct where *w, int at,
+                         const char *message)
+{
+    struct str word = { 0 }, clean = { 0 };
+    for (int i = at; i < w->span.end && !word_ends(w->text[i]); i++)
+        str_char(&word, w->text[i]);
+    str_add_clean(&clean, str_text(&word));
+    const char *value = strchr(str_text(&clean), '=');
+    value = value && value[1] ? value + 1 : str_text(&clean);
+    if (at <= w->span.begin || (*value && strstr(message, value)))
+        out_printf(l->out, OUT_ERROR, "error: %s", message);
+    else if (clean.len)
+        out_printf(l->out, OUT_ERROR, "error: %s: at '%s'", message,
+                   str_text(&clean));
+    else
+        out_printf(l->out, OUT_ERROR, "error: %s: at the end of the line",
+                   message);
+    str_fini(&word);
+    str_fini(&clean);
+}
+
 /* Which scripts lead to the place. */
 static void report_chain(struct lab *l, const struct where *w)
 {
@@ -245,7 +268,7 @@ void dispatch_report(struct lab *l, const struct where *w, int fault,
     }
     report_json(l, w, column, e);
     if (!w->source) {
-        out_printf(l->out, OUT_ERROR, "error: %s", e->text);
+        report_typed(l, w, at, e->text);
         return;
     }
     out_printf(l->out, OUT_ERROR, "%s:%d:%d: error: %s", w->source, line,

@@ -116,10 +116,23 @@ static void suggest(const struct sel *p, const char *pattern, struct str *out)
         str_printf(out, " (did you mean '%s*'?)", found);
 }
 
+/* The first layers, where no name is near. */
+static void first_names(const struct sel *p, struct str *out)
+{
+    int n = node_count(p), shown = n < 6 ? n : 6;
+    for (int i = 0; i < shown; i++) {
+        str_add(out, i ? " " : " (there are ");
+        str_add_clean(out, node_at(p, i)->name);
+    }
+    str_add(out, shown < n ? " ..)" : shown ? ")" : "");
+}
+
 static enum status no_match(struct sel *p, int at, const char *pattern)
 {
     struct str hint = { 0 };
     suggest(p, pattern, &hint);
+    if (hint.len == 0)
+        first_names(p, &hint);
     p->fault = at;
     err_set(p->err, STATUS_NOTFOUND, "no layer matches '%.80s'%s", pattern,
             str_text(&hint));
