@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "lab/view.h"
+#include "ui/term.h"
 
 enum { RC_BYTES = 1024 * 1024 };
 
@@ -200,7 +201,8 @@ static bool want_color(const struct front_opts *o, bool terminal)
         return o->color == COLOR_ALWAYS;
     if (is_set("NO_COLOR") || o->plain)
         return false;
-    return terminal || is_set("CLICOLOR_FORCE");
+    return is_set("CLICOLOR_FORCE") ||
+           (terminal && term_check(NULL) == STATUS_OK);
 }
 
 struct look front_look(const struct front_opts *o, bool terminal)

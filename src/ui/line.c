@@ -12,6 +12,7 @@
 #include "ui/front.h"
 #include "ui/prompt.h"
 #include "ui/signals.h"
+#include "ui/term.h"
 
 enum { SNAPSHOT_W = 120, SNAPSHOT_H = 40 };
 static const char prompt_text[] = "(qatlab) ", more_text[] = "... ";
@@ -183,11 +184,9 @@ static enum status line_save_screen(void *ctx, const char *path,
 
 static void open_prompt(struct line *l)
 {
-    const char *term = getenv("TERM");
     struct prompt_opts p = {
         .kind = PROMPT_PLAIN,
-        .escapes = term && *term && strcmp(term, "dumb") != 0 &&
-                   !l->o->plain,
+        .escapes = !l->o->plain && term_check(NULL) == STATUS_OK,
         .ops = &prompt_ops,
         .ctx = l,
     };

@@ -92,13 +92,15 @@ static void use_colors(const struct look *look)
     }
 }
 
-enum status term_open(const struct term_opts *o, struct err *e)
+static const char *term_name(void)
 {
     const char *name = getenv("TERM");
-    name = name && *name ? name : "unset";
-    the.unicode = o->unicode;
-    the.has_saved = tcgetattr(STDIN_FILENO, &the.saved) == 0;
-    /* newterm, not initscr: that one ends the program when TERM is unknown */
+    return name && *name ? name : "unset";
+}
+
+enum status term_check(struct err *e)
+{
+    const char *name = term_name();
     int known = 0;
     if (setupterm(NULL, STDOUT_FILENO, &known) != 0)
         return err_set(e, STATUS_STATE, "the terminal type '%s' is unknown",
@@ -106,10 +108,19 @@ enum status term_open(const struct term_opts *o, struct err *e)
     if (!capability("cup"))
         return err_set(e, STATUS_STATE, "the terminal type '%s' cannot place "
                        "its cursor", name);
+    return STATUS_OK;
+}
+
+enum status term_open(const struct term_opts *o, struct err *e)
+{
+    the.unicode = o->unicode;
+    the.has_saved = tcgetattr(STDIN_FILENO, &the.saved) == 0;
+    TRY(term_check(e));
+    /* newterm, not initscr: that one ends the program when TERM is unknown */
     the.curses = newterm(NULL, stdout, stdin);
     if (!the.curses)
         return err_set(e, STATUS_STATE, "the terminal type '%s' is not "
-                       "usable", name);
+                       "usable", term_name());
     set_term(the.curses);
     the.open = true;
     cbreak();

@@ -13,8 +13,10 @@ struct term_opts {
     bool unicode;             /* false: anything beyond ASCII is shown as ? */
 };
 
-/* STATUS_STATE with a sentence when this terminal cannot show panes; nothing
- * was written to it then. */
+/* STATUS_STATE with a sentence when this terminal cannot show panes, and is
+ * to be spared all escape sequences. */
+enum status term_check(struct err *e);
+/* The same for term_open; nothing was written then. */
 enum status term_open(const struct term_opts *o, struct err *e);
 void term_close(void);
 void term_look(const struct look *look);  /* another theme */

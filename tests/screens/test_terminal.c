@@ -513,10 +513,13 @@ static void odd_terminals_get_lines_without_escape_sequences(void **state)
     static const char *const types[] = { "dumb", "nosuch-terminal", "" };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         const char *env[] = { "TERM", types[i], NULL };
-        struct terminal *t = start(state, env, nothing);
+        const char *args[] = { "--norc", "-c", "print 7", NULL };
+        struct terminal *t = start(state, env, args);
         expect(t, "(qatlab)");
         send_keys(t, "print 12*12\r");
         expect(t, "144");
+        send_keys(t, "nonsense\r");
+        expect(t, "unknown command");
         send_keys(t, "quit\r");
         assert_int_equal(ending(t), 0);
         assert_null(strchr(str_text(&t->raw), '\033'));
