@@ -101,6 +101,10 @@ static void fill_title(struct lab *l, int node, enum hist_what what,
     if (q)
         snprintf(v->title + n, sizeof v->title - n, "  %s%d",
                  q->spec.is_signed ? "int" : "uint", q->spec.bits);
+    n = strlen(v->title);
+    if (l->glance && !f->is_weight && f->shape.rank > 0)
+        snprintf(v->title + n, sizeof v->title - n, "  of %d",
+                 (int)f->shape.dim[0]);
 }
 
 enum status lab_hist(struct lab *l, int node, enum hist_what what, int bins,

@@ -87,7 +87,8 @@ struct lab {
     struct record record;
 
     struct layer_cache layers;
-    struct probe probe[2];    /* without and with gradients */
+    bool glance;              /* see lab_set_glance */
+    struct probe probe[2][2]; /* a glance or not; with gradients or not */
     bool *selected;           /* by node */
     int cursor;
 

@@ -13,7 +13,9 @@
 #include "lab/state.h"
 
 #define PROBE_SAMPLES 64
-#define PROBE_INTERVAL 0.25   /* seconds between two while training */
+#define GLANCE_SAMPLES 8      /* at most; */
+#define GLANCE_VALUES 16384   /* the largest activation has about so many */
+#define GLANCE_INTERVAL 0.25  /* seconds between two glances */
 
 /* ---- the probe ---- */
 
@@ -26,8 +28,18 @@ static void probe_fini(struct probe *p)
 
 void lab_probe_drop(struct lab *l)
 {
-    for (int i = 0; i < 2; i++)
-        probe_fini(&l->probe[i]);
+    for (int i = 0; i < 2; i++) {
+        probe_fini(&l->probe[i][false]);
+        probe_fini(&l->probe[i][true]);
+    }
+}
+
+/* Statistics of a few samples are not for those who ask in earnest. */
+void lab_set_glance(struct lab *l, bool on)
+{
+    if (l->glance && !on)
+        l->layers.stats = false;
+    l->glance = on;
 }
 
 /* The plan can be run again. */
@@ -43,7 +55,7 @@ static bool probe_fresh(const struct lab *l, const struct probe *p)
     if (!probe_fits(l, p))
         return false;
     return p->at.metrics == l->gen.metrics ||
-           (l->goal.active && clock_seconds() - p->when < PROBE_INTERVAL);
+           (l->glance && clock_seconds() - p->when < GLANCE_INTERVAL);
 }
 
 /* Observers, flags and statistics stand still: gradients are taken in
@@ -130,14 +142,30 @@ static enum status probe_run(struct lab *l, struct plan *p, bool gradients,
     return s;
 }
 
+/* At least two: a batch norm may want the variance of its batch. */
+static int64_t probe_samples(const struct lab *l)
+{
+    int64_t most = 1, n = dataset_size(l->data, SPLIT_TRAIN);
+    int64_t samples = PROBE_SAMPLES;
+    for (int i = 0; l->glance && i < l->graph->n_node; i++) {
+        struct shape one = l->graph->node[i].shape;
+        one.dim[0] = 1;
+        int64_t values = shape_count(&one);
+        most = values > most ? values : most;
+        samples = GLANCE_VALUES / most;
+        samples = samples < 2 ? 2 : samples;
+        samples = samples > GLANCE_SAMPLES ? GLANCE_SAMPLES : samples;
+    }
+    return n < samples ? n : samples;
+}
+
 static enum status probe_make(struct lab *l, bool gradients,
                               struct probe *p, struct err *e)
 {
     struct plan_opts o;
     plan_opts_default(&o);
-    int64_t n = dataset_size(l->data, SPLIT_TRAIN);
     o.graph = l->graph;
-    o.batch = n < PROBE_SAMPLES ? n : PROBE_SAMPLES;
+    o.batch = probe_samples(l);
     o.mode = MODE_FAKE;
     o.train = gradients;
     o.keep_values = true;
@@ -165,7 +193,7 @@ static enum status probe_renew(struct lab *l, bool gradients,
 enum status lab_probe(struct lab *l, bool gradients, struct plan **out,
                       struct err *e)
 {
-    struct probe *p = &l->probe[gradients];
+    struct probe *p = &l->probe[l->glance][gradients];
     *out = NULL;
     if (!l->graph || !l->data)
         return err_set(e, STATUS_STATE, "needs a model and data");

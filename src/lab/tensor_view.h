@@ -26,7 +26,7 @@ void fetched_fini(struct fetched *f);
 
 /* A forward (and for gradients a backward) pass over one batch in which every
  * value can be read. Nothing of the model moves. Kept until the model, the
- * quantizers or the data change; at most 4 a second while training. */
+ * quantizers or the data change, in a glance for a quarter of a second. */
 enum status lab_probe(struct lab *l, bool gradients, struct plan **out,
                       struct err *e);
 void lab_probe_drop(struct lab *l);

@@ -47,6 +47,11 @@ struct layer_view {
 /* All layers, in order; returned array is the lab's, valid until the next
  * call. Cheap: statistics are those of lab_refresh_stats. */
 const struct layer_view *lab_layer_views(struct lab *l, int *n);
+/* While it is on, what is asked for is a glance: activations and gradients
+ * are of a few samples and may be a moment old. For screens that must not
+ * hold up the work; never on while a command runs. */
+void lab_set_glance(struct lab *l, bool on);
+
 /* Recomputes statistics (all layers) when stale: those of the weights, and
  * what else is asked for. */
 enum stats_need {

@@ -198,6 +198,7 @@ static bool pane_shown(const struct desk *d, const struct pane_ops *ops)
 void desk_update(struct desk *d, double now)
 {
     bool idle = !lab_busy(d->lab);
+    lab_set_glance(d->lab, !idle);
     if (pane_shown(d, &pane_layers) && (idle || pacer_due(&d->stats, now))) {
         double began = pane_cpu_seconds();
         lab_refresh_stats(d->lab, NEED_OUT);
@@ -207,9 +208,12 @@ void desk_update(struct desk *d, double now)
     struct pane_env env = desk_env(d, now);
     for (int i = 0; i < d->panes; i++) {
         struct pane *p = d->pane[i];
+        p->stale = p->stale || (idle && d->glanced);
         if (p->rect.w > 0 && p->ops->update(p, &env))
             p->stale = true;
     }
+    d->glanced = !idle;
+    lab_set_glance(d->lab, false);
 }
 
 bool desk_behind(const struct desk *d)

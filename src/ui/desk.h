@@ -31,6 +31,7 @@ struct desk {
     struct pane *zoomed;
     long stamp;
     struct pacer stats;       /* of lab_refresh_stats */
+    bool glanced;             /* numbers are of a glance while the lab works */
     struct prompt_view prompt;
     struct popup popup;
     bool help;                /* the list of keys is shown */

@@ -26,6 +26,7 @@ struct hist_state {
     int what;
     bool chosen;              /* by a word or the layout */
     bool log, valid, known;
+    bool glance;              /* the view is one, see lab_set_glance */
     struct hist_view view;
     char message[512];        /* why there is nothing to show */
     int columns;              /* of the last drawing: bins to ask for */
@@ -68,7 +69,8 @@ static bool update(struct pane *p, const struct pane_env *env)
     int bins = l ? bins_for(s, l) : s->columns;
     bool other = !s->known || s->asked_what != s->what ||
                  s->asked_node != node || s->asked_bins != bins;
-    bool moved = memcmp(&s->gen, &env->model->gen, sizeof s->gen) != 0;
+    bool moved = memcmp(&s->gen, &env->model->gen, sizeof s->gen) != 0 ||
+                 (s->glance && !env->model->busy);
     bool wait = env->model->busy && !pacer_due(&s->pacer, env->now);
     if (!other && (!moved || wait))
         return false;
@@ -83,6 +85,7 @@ static bool update(struct pane *p, const struct pane_env *env)
     s->asked_node = node;
     s->asked_bins = bins;
     s->gen = env->model->gen;
+    s->glance = env->model->busy;
     s->known = true;
     return true;
 }

@@ -236,6 +236,9 @@ static void put(const struct cell *c, int x, int y)
 static void show_row(const struct screen *s, int y, bool all)
 {
     size_t at = (size_t)y * (size_t)s->w;
+    size_t bytes = (size_t)s->w * sizeof *s->cell;
+    if (!all && !memcmp(&s->cell[at], &the.shown.cell[at], bytes))
+        return;
     for (int x = 0; x < s->w; x++, at++) {
         const struct cell *c = &s->cell[at];
         struct cell *old = &the.shown.cell[at];

@@ -329,6 +329,41 @@ static void views_of_layers_carry_flags_and_statistics(void **state)
     assert_true(v[2].changed && !v[5].changed);
 }
 
+static double all_counts(const struct hist_view *h)
+{
+    double sum = h->below + h->above;
+    for (int i = 0; i < h->bins; i++)
+        sum += h->n[i];
+    return sum;
+}
+
+static double output_sqnr(struct lab *l, int row)
+{
+    int n;
+    lab_refresh_stats(l, NEED_OUT);
+    return lab_layer_views(l, &n)[row].out.sqnr;
+}
+
+/* Nothing of a screen's glance is left to those who ask afterwards. */
+static void a_glance_takes_few_samples(void **state)
+{
+    struct driver *d = *state;
+    struct hist_view *h = malloc(sizeof *h);
+    assert_non_null(h);
+    good(d, JET "; bits * w4a4; calibrate 2");
+    double sqnr = output_sqnr(d->lab, 0);
+    for (int i = 0; i < 2; i++) {
+        bool glance = i == 0;
+        lab_set_glance(d->lab, glance);
+        assert_int_equal(lab_hist(d->lab, 1, HIST_ACTIVATION, 20, h, NULL),
+                         STATUS_OK);
+        assert_near(all_counts(h), glance ? 8 * 64 : 64 * 64, 0, 0);
+        good(d, "freeze weights fc0; thaw weights fc0");
+        assert_true((output_sqnr(d->lab, 0) == sqnr) == !glance);
+    }
+    free(h);
+}
+
 static void histograms_count_every_value(void **state)
 {
     struct driver *d = *state;
@@ -340,10 +375,7 @@ static void histograms_count_every_value(void **state)
     for (int what = 0; what < HIST_COUNT; what++) {
         assert_int_equal(lab_hist(d->lab, 1, (enum hist_what)what, 20, h,
                                   NULL), STATUS_OK);
-        double sum = h->below + h->above;
-        for (int i = 0; i < h->bins; i++)
-            sum += h->n[i];
-        assert_near(sum, want[what], 0, 0);
+        assert_near(all_counts(h), want[what], 0, 0);
     }
     struct err e;
     good(d, "load model lenet5");
@@ -582,6 +614,7 @@ static const struct CMUnitTest tests[] = {
     LAB(undo_is_bounded),
     LAB(series_and_events_are_seen_by_panes),
     LAB(views_of_layers_carry_flags_and_statistics),
+    LAB(a_glance_takes_few_samples),
     LAB(histograms_count_every_value),
     LAB(looking_inside_moves_nothing),
     FILES(a_saved_session_is_whole_or_refused),
