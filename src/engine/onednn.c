@@ -75,12 +75,18 @@ struct conv_descs {
 };
 
 /* oneDNN 2.6's 1x1 kernels write beyond their scratch memory when the stride
- * is not 1, and then give wrong weight gradients with several threads. */
+ * is not 1, and then give wrong weight gradients with several threads. Those
+ * in bf16 take an odd last channel of dy through a register that may hold the
+ * weights. */
 static bool is_unsafe(const struct dnn_conv *c, const_dnnl_primitive_desc_t d)
 {
+    const struct conv_geom *g = &c->spec.geom;
     const char *name = dnn_desc_name(d);
-    return (c->spec.geom.sh > 1 || c->spec.geom.sw > 1) &&
-           strncmp(name, "jit_1x1", 7) == 0;
+    bool half = strncmp(name, "jit_bf16_1x1", 12) == 0;
+    if (half && c->spec.dir == DNN_BACK_DATA && g->co % 2 != 0)
+        return true;
+    return (g->sh > 1 || g->sw > 1) &&
+           (half || strncmp(name, "jit_1x1", 7) == 0);
 }
 
 #if DNNL_VERSION_MAJOR >= 3
