@@ -1,6 +1,7 @@
 /* Diagnosis. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "lab/diagnose.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include "lab/state.h"
 
 #define NAMES_MAX 5
-#define NO_GRAD_SHARE 0.99    /* of the weights */
+#define NO_GRAD_SHARE 0.95    /* of the weights */
 #define OSC_SHARE 0.25        /* of the weights, */
 #define OSC_LEVELS 16         /* where a step is coarse enough to matter */
 #define DRIFT_SHARE 1         /* of the range's width, in an epoch */
@@ -30,8 +31,8 @@ static const struct grade {
     double blocked;           /* of the gradient; LSQ with 2 bits: half */
 } grade_table[] = {
     [GRADE_GOOD] = { .blocked = 0.75 },
-    [GRADE_UNKNOWN] = { true, .dead = 0.99, .lost = 1, .blocked = 0.75 },
-    [GRADE_BAD] = { true, .dead = 0.99, .lost = 1, .blocked = 0.75 },
+    [GRADE_UNKNOWN] = { true, .dead = 0.99, .lost = 0.9, .blocked = 0.75 },
+    [GRADE_BAD] = { true, .dead = 0.99, .lost = 0.9, .blocked = 0.75 },
     [GRADE_COLLAPSED] = { true, .dead = 0.95, .lost = 1.0 / 3,
                           .blocked = 0.5 },
 };
@@ -311,9 +312,14 @@ static bool holds_dead_layer(struct look *k, struct finding *out)
     return measured(k, out, &m);
 }
 
+/* Grids whose step is found from a range: others map values by a function of
+ * their own (DoReFa), so that the difference is no error. */
 static double lost_value(struct look *k, int point)
 {
-    if (!k->grade->bad || !fakes(k, point))
+    unsigned flags =
+        k->lab->graph->point[point].q->spec.kind->flags &
+        (QK_UNIFORM | QK_OWN_SCALE);
+    if (!k->grade->bad || !fakes(k, point) || flags != QK_UNIFORM)
         return (double)NAN;
     return above(pow(10, -0.1 * survey(k, point)->sqnr), k->grade->lost);
 }
@@ -441,6 +447,18 @@ void diagnose_epoch(struct lab *l)
     look(l, DIAG_STATE | DIAG_EPOCH);
 }
 
+void diagnose_settle(struct lab *l)
+{
+    struct look k = { .lab = l, .grade = &grade_table[l->grade] };
+    for (int i = 0; l->graph && i < diagnosis_count; i++) {
+        struct finding f = { 0 };
+        if (l->warned & 1u << i && diagnosis_table[i].flags & DIAG_EPOCH &&
+            !diagnosis_table[i].holds(&k, &f))
+            l->warned &= ~(1u << i);
+        finding_fini(&f);
+    }
+}
+
 /* Against what was reached before: in float, or after any epoch. */
 static double best_of(const struct lab *l, const char *series, bool least)
 {
@@ -544,13 +562,16 @@ const struct diagnosis diagnosis_table[] = {
       .help = "more bits, an error-minimising range (`range .. mse`), or a "
               "learned one (`range .. lsq`)" },
     { .name = "lost signal", .flags = DIAG_RESULT, .holds = holds_lost,
-      .help = "the step is too coarse for most values; `range .. mse`, or a "
-              "learned range (`range .. lsq`), more bits" },
+      .help = "too coarse a step, or too small a range; `range .. mse`, a "
+              "learned one (`range .. lsq`), or more bits" },
     { .name = "blocked gradient", .flags = DIAG_RESULT,
       .holds = holds_blocked,
-      .help = "its values lie outside the range; widen it, or learn it" },
+      .help = "its values lie outside the range; `calibrate`, widen it, or "
+              "learn it" },
     { .name = "no gradient", .flags = DIAG_RESULT, .holds = holds_no_grad,
       .help = "what follows is dead or clipped: nothing trains here" },
 };
+static_assert(sizeof diagnosis_table / sizeof diagnosis_table[0] <=
+                  DIAGNOSES, "struct lab keeps what was told of each row");
 const int diagnosis_count =
     sizeof diagnosis_table / sizeof diagnosis_table[0];

@@ -32,6 +32,7 @@ extern const int diagnosis_count;
  * worst point is news, but not within a run of epochs. */
 void diagnose_after(struct lab *l, unsigned cmd_flags);     /* a command */
 void diagnose_epoch(struct lab *l);
+void diagnose_settle(struct lab *l);    /* a run ends: what no longer holds */
 /* After an evaluation, or training: looks at the weights, and for reasons in
  * all layers when the accuracy (of so many classes; 0: the loss) is that of
  * guessing, or below what was reached before. */

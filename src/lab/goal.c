@@ -197,6 +197,7 @@ void goal_finish(struct lab *l, enum status why)
     record_steps(l, why == STATUS_STOPPED ? "stopped" : NULL);
     g->active = false;
     g->interrupted = why == STATUS_STOPPED || why == STATUS_LIMIT;
+    diagnose_settle(l);
     set_rate(l, (double)NAN, NULL);      /* `lr=` was for this goal only */
     answer_goal(l);
     if (why == STATUS_OK || why == STATUS_STOPPED)

@@ -155,7 +155,8 @@ static real *point_values(struct lab *l, const struct point *pt,
 }
 
 /* The share of today's gradient; of the values where there is none, as at
- * the net's input. */
+ * the net's input. A value of 0 stands behind a rectifier, which lets no
+ * gradient pass in any case. */
 static double blocked_gradient(struct lab *l, int point)
 {
     const struct point *pt = &l->graph->point[point];
@@ -164,16 +165,17 @@ static double blocked_gradient(struct lab *l, int point)
     if (lab_probe(l, true, &p, NULL))
         return (double)NAN;
     real *x = point_values(l, pt, p, &s);
-    int64_t row = shape_count(&s) / s.dim[0];
+    if (!x)
+        return (double)NAN;
+    int64_t n = shape_count(&s), row = n / s.dim[0];
     real *dy = xmalloc((size_t)(row * plan_options(p)->batch + 1) *
                        sizeof *dy);
-    bool known = x && pt->kind == POINT_OUT &&
+    bool known = pt->kind == POINT_OUT &&
                  plan_value_grad(p, pt->at, dy, NULL) == STATUS_OK;
-    double share = (double)NAN;
-    if (x)
-        share = quantizer_blocked(pt->q, x, known ? dy : NULL,
-                                  quantizer_view(pt->q, &s,
-                                                 s.rank > 1 ? 1 : -1));
+    for (int64_t i = 0; i < n; i++)
+        dy[i] = x[i] == 0 ? 0 : known ? dy[i] : 1;
+    struct qview v = quantizer_view(pt->q, &s, s.rank > 1 ? 1 : -1);
+    double share = quantizer_blocked(pt->q, x, dy, v);
     free(dy);
     free(x);
     return share;

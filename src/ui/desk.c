@@ -201,7 +201,7 @@ void desk_update(struct desk *d, double now)
     lab_set_glance(d->lab, !idle);
     if (pane_shown(d, &pane_layers) && (idle || pacer_due(&d->stats, now))) {
         double began = pane_cpu_seconds();
-        lab_refresh_stats(d->lab, NEED_OUT);
+        lab_refresh_stats(d->lab, idle ? 0 : NEED_OUT);
         pacer_done(&d->stats, pane_cpu_seconds() - began, now);
     }
     ui_model_update(&d->model, d->lab);
