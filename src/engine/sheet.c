@@ -96,85 +96,75 @@ code_of(float t, const struct round_grid *g, bool divide)
     return rintf(divide ? t / g->scale : t * g->inv) + g->zero_point;
 }
 
-static inline __attribute__((always_inline)) float
-value_of(float v, const struct round_grid *g)
-{
-    v = v < CODE_LIMIT ? v : -CODE_LIMIT;
-    return (limit(v, g->lo, g->hi) - g->zero_point) * g->scale;
-}
-
 /* What a map does after z: clamp, then grid. */
 struct finish {
     struct round_grid grid;
     float lo, hi;
 };
 
-static inline __attribute__((always_inline)) void
-round_to(const struct finish *finish, const float *z, float *y, int64_t n,
-         bool divide)
+/* Where the gradient passes: inside the clamp and inside the grid. A NaN lies
+ * outside. v: the code before it is cut to the grid. */
+static inline __attribute__((always_inline)) int
+is_inside(float z, float v, const struct finish *f)
 {
-    const struct finish f = *finish;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        y[i] = value_of(code_of(limit(z[i], f.lo, f.hi), &f.grid, divide),
-                        &f.grid);
+    return (z > f->lo) & (z < f->hi) & (v >= f->grid.lo) & (v <= f->grid.hi);
 }
 
-/* y NULL: codes alone. */
+/* Where a chunk's results go; NULL: not wanted. */
+struct round_out {
+    float *y;
+    unsigned char *code, *mask;
+};
+
 static inline __attribute__((always_inline)) void
-round_codes(const struct finish *finish, const float *z, float *y,
-            unsigned char *code, int64_t n, bool divide)
+round_block(const struct finish *finish, const float *z,
+            const struct round_out *to, int64_t n, bool divide, bool value,
+            bool code, bool mask)
 {
     const struct finish f = *finish;
+    float *y = to->y;
+    unsigned char *c = to->code, *m = to->mask;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         float v = code_of(limit(z[i], f.lo, f.hi), &f.grid, divide);
+        if (mask)
+            m[i] = (unsigned char)is_inside(z[i], v, &f);
         v = limit(v < CODE_LIMIT ? v : -CODE_LIMIT, f.grid.lo, f.grid.hi);
-        if (y)
+        if (value)
             y[i] = (v - f.grid.zero_point) * f.grid.scale;
-        code[i] = (unsigned char)(int32_t)(v - f.grid.lo);
+        if (code)
+            c[i] = (unsigned char)(int32_t)(v - f.grid.lo);
     }
 }
 
-ENGINE_CLONES static void k_codes_mul(const struct finish *f, const float *z,
-                                      float *y, unsigned char *code,
-                                      int64_t n)
+static inline __attribute__((always_inline)) void
+round_chunk(const struct finish *f, const float *z,
+            const struct round_out *to, int64_t n, bool divide)
 {
-    if (y)
-        round_codes(f, z, y, code, n, false);
+    if (to->mask && to->code && to->y)
+        round_block(f, z, to, n, divide, true, true, true);
+    else if (to->mask && to->code)
+        round_block(f, z, to, n, divide, false, true, true);
+    else if (to->mask)
+        round_block(f, z, to, n, divide, true, false, true);
+    else if (to->code && to->y)
+        round_block(f, z, to, n, divide, true, true, false);
+    else if (to->code)
+        round_block(f, z, to, n, divide, false, true, false);
     else
-        round_codes(f, z, NULL, code, n, false);
-}
-
-ENGINE_CLONES static void k_codes_div(const struct finish *f, const float *z,
-                                      float *y, unsigned char *code,
-                                      int64_t n)
-{
-    if (y)
-        round_codes(f, z, y, code, n, true);
-    else
-        round_codes(f, z, NULL, code, n, true);
+        round_block(f, z, to, n, divide, true, false, false);
 }
 
 ENGINE_CLONES static void k_round_mul(const struct finish *f, const float *z,
-                                      float *y, int64_t n)
+                                      const struct round_out *to, int64_t n)
 {
-    round_to(f, z, y, n, false);
+    round_chunk(f, z, to, n, false);
 }
 
 ENGINE_CLONES static void k_round_div(const struct finish *f, const float *z,
-                                      float *y, int64_t n)
+                                      const struct round_out *to, int64_t n)
 {
-    round_to(f, z, y, n, true);
-}
-
-/* Where the gradient passes: inside the clamp and inside the grid. A NaN lies
- * outside. */
-static inline __attribute__((always_inline)) int
-passes(float z, const struct finish *f, bool divide)
-{
-    float v = code_of(limit(z, f->lo, f->hi), &f->grid, divide);
-    return (z > f->lo) & (z < f->hi) & (v >= f->grid.lo) & (v <= f->grid.hi);
+    round_chunk(f, z, to, n, true);
 }
 
 static inline __attribute__((always_inline)) void
@@ -184,7 +174,10 @@ gate(const struct finish *finish, const float *z, float *d, int64_t n,
     const struct finish f = *finish;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        d[i] = passes(z[i], &f, divide) ? d[i] : 0.0f;
+        d[i] = is_inside(z[i],
+                         code_of(limit(z[i], f.lo, f.hi), &f.grid, divide), &f)
+                   ? d[i]
+                   : 0.0f;
 }
 
 ENGINE_CLONES static void k_gate_mul(const struct finish *f, const float *z,
@@ -215,28 +208,6 @@ ENGINE_CLONES static void k_clamp(const float *z, float lo, float hi,
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         t[i] = limit(z[i], lo, hi);
-}
-
-static inline __attribute__((always_inline)) void
-mark(const struct finish *finish, const float *z, unsigned char *mask,
-     int64_t n, bool divide)
-{
-    const struct finish f = *finish;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        mask[i] = (unsigned char)passes(z[i], &f, divide);
-}
-
-ENGINE_CLONES static void k_mark_mul(const struct finish *f, const float *z,
-                                     unsigned char *mask, int64_t n)
-{
-    mark(f, z, mask, n, false);
-}
-
-ENGINE_CLONES static void k_mark_div(const struct finish *f, const float *z,
-                                     unsigned char *mask, int64_t n)
-{
-    mark(f, z, mask, n, true);
 }
 
 ENGINE_CLONES static void k_mark_between(const float *z, float lo, float hi,
@@ -310,7 +281,7 @@ ENGINE_CLONES static void k_norm_backward(const struct sheet_norm *p,
 
 /* acc: RANGE_LANES smallest, largest, and sums that a NaN or an infinity
  * turns into NaN. Lanes, because the order of a reduction is fixed. */
-#define RANGE_LANES 8
+#define RANGE_LANES 32
 
 ENGINE_CLONES static void k_range(const float *t, float *acc, int64_t n)
 {
@@ -419,34 +390,27 @@ static void gate_chunk(const struct sheet_map *m, const float *z, float *d,
         k_between(z, m->lo, m->hi, d, n);
 }
 
-static void mark_chunk(const struct sheet_map *m, const float *z,
-                       unsigned char *mask, int64_t n)
-{
-    const struct finish f = finish_of(m);
-    if (m->grid.on)
-        (m->grid.divide ? k_mark_div : k_mark_mul)(&f, z, mask, n);
-    else
-        k_mark_between(z, m->lo, m->hi, mask, n);
-}
-
 static void apply_chunk(const struct sheet_map *m, int64_t at, int64_t col,
                         int64_t n)
 {
     float buffer[SHEET_CHUNK];
     const float *z = map_z(m, at, col, n, buffer);
-    float *y = m->y ? m->y + at : NULL;
-    if (m->mask)
-        mark_chunk(m, z, m->mask + at, n);
+    const struct round_out to = {
+        .y = m->y ? m->y + at : NULL,
+        .code = m->code ? m->code + at : NULL,
+        .mask = m->mask ? m->mask + at : NULL,
+    };
     const struct finish f = finish_of(m);
-    if (m->code)
-        (m->grid.divide ? k_codes_div : k_codes_mul)(&f, z, y, m->code + at,
-                                                     n);
-    else if (m->grid.on)
-        (m->grid.divide ? k_round_div : k_round_mul)(&f, z, y, n);
-    else if (clamps(m))
-        k_clamp(z, m->lo, m->hi, y, n);
-    else if (z != y)
-        memcpy(y, z, (size_t)n * sizeof(float));
+    if (m->grid.on) {
+        (m->grid.divide ? k_round_div : k_round_mul)(&f, z, &to, n);
+        return;
+    }
+    if (to.mask)
+        k_mark_between(z, m->lo, m->hi, to.mask, n);
+    if (clamps(m))
+        k_clamp(z, m->lo, m->hi, to.y, n);
+    else if (z != to.y)
+        memcpy(to.y, z, (size_t)n * sizeof(float));
 }
 
 void sheet_apply(const struct sheet *s, const struct sheet_map *m)
