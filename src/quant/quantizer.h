@@ -51,6 +51,7 @@ enum quantizer_flags {
     QK_ACTIVATIONS = 1 << 3,
     QK_OWN_SCALE = 1 << 4,    /* needs no range: its scale is fixed, or found
                                * from x in every forward */
+    QK_BINARY_STEP = 1 << 5,  /* the scale is a power of two and stays */
 };
 
 struct qkeras_parts;

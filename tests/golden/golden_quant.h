@@ -32,4 +32,6 @@ struct qview golden_view(struct golden_case *c, const struct quantizer *q,
 void golden_equal_at(struct golden_case *c, const char *key,
                      long long batch, const real *found, int64_t n);
 
+void golden_fixed(struct golden_case *c);        /* suite fixed-ap */
+
 #endif

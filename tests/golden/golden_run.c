@@ -32,7 +32,8 @@ struct golden {
     int n_bag;
     struct entry *entry;      /* of all bags, by name */
     size_t n_entry;
-    int passed, failed;
+    int passed, failed, skipped;
+    bool skip;                /* the case under way */
 };
 
 struct totals {
@@ -118,6 +119,11 @@ static bool filter_fits(const struct totals *t, const char *name)
     return t->n_filter == 0;
 }
 
+void golden_skip(struct golden_case *c)
+{
+    c->run->skip = true;
+}
+
 static void run_case(struct golden *g, const json_t *json, const char *name)
 {
     struct golden_case c = {
@@ -128,10 +134,13 @@ static void run_case(struct golden *g, const json_t *json, const char *name)
         .json = json,
     };
 
+    g->skip = false;
     g->suite->run(&c);
     golden_case_end(&c);
     if (c.differences)
         g->failed++;
+    else if (g->skip)
+        g->skipped++;
     else
         g->passed++;
 }
@@ -187,6 +196,9 @@ static void run_suite(struct golden *g, struct totals *t)
     }
     if (g->passed + g->failed > 0 || t->n_filter == 0)
         printf("%s: %d passed, %d failed\n", g->name, g->passed, g->failed);
+    if (g->skipped > 0)
+        printf("%s: %d skipped: they wait for a later part of qatlab\n",
+               g->name, g->skipped);
     t->passed += g->passed;
     t->failed += g->failed;
 }

@@ -1,6 +1,6 @@
 /* The table of golden suites.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "golden/golden.h"
+#include "golden/golden_quant.h"
 
 #define HLS "needs the fixed-point engine, a later part of qatlab"
 #define KERAS "needs the reader of Keras files, a later part of qatlab"
@@ -16,7 +16,7 @@ const struct golden_suite golden_suites[] = {
     {"quant-aimet", golden_quant_aimet, NULL},
     {"train-float", golden_train_float, NULL},
     {"train-qat", golden_train_qat, NULL},
-    {"fixed-ap", NULL, HLS},
+    {"fixed-ap", golden_fixed, NULL},
     {"hls4ml", NULL, HLS},
     {"ksum-sweep", NULL, HLS},
     {"keras", NULL, KERAS},
