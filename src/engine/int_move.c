@@ -82,13 +82,33 @@ static const struct step_kind move_kind = {
     .run = move_run_step,
 };
 
+/* Neighbouring axes that lie one inside the other on both sides become one:
+ * longer runs. */
+static void merge_axes(struct byte_move *m)
+{
+    int n = 0;
+    for (int i = 1; i < m->rank; i++) {
+        bool inside = m->from[n] == m->dim[i] * m->from[i] &&
+                      m->to[n] == m->dim[i] * m->to[i];
+        int64_t dim = inside ? m->dim[n] * m->dim[i] : m->dim[i];
+        n += inside ? 0 : 1;
+        m->dim[n] = dim;
+        m->from[n] = m->from[i];
+        m->to[n] = m->to[i];
+    }
+    m->rank = n + 1;
+}
+
 enum status byte_move_step(struct plan *p, int node,
                            const struct byte_move_spec *m, struct err *e)
 {
     struct step *s = plan_step(p, &move_kind, node, sizeof(*m));
     if (!s)
         return err_memory(e, "plan");
-    *(struct byte_move_spec *)s->priv = *m;
+    struct byte_move_spec *own = s->priv;
+    *own = *m;
+    if (own->move.rank > 1)
+        merge_axes(&own->move);
     step_touch(p, s, m->in);
     step_touch(p, s, m->out);
     return STATUS_OK;

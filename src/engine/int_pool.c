@@ -14,42 +14,20 @@
 /* Sums of bytes stay below 2^31. */
 #define WINDOW_MAX (1 << 23)
 
-struct pool_step;
-typedef void (*window_fn)(const struct pool_step *s,
-                          const struct average_rule *rule,
-                          const struct tap_window *w, uint8_t *y);
+/* Bytes of a line that a thread keeps on its stack. */
+#define LINE_BYTES 8192
 
 struct pool_step {
     struct pool_geom geom;
     int64_t planes, n;
-    window_fn window;
+    struct pool_window *col;  /* of each output column */
+    /* One output row from a plane. */
+    void (*row)(const struct pool_step *s, const struct average_rule *rule,
+                const uint8_t *x, uint8_t *y, int64_t i);
     average_fn average;
     struct quantizer *from, *to;
     int in, out;
 };
-
-ENGINE_CLONES static void window_max(const struct pool_step *s,
-                                     const struct average_rule *rule,
-                                     const struct tap_window *w, uint8_t *y)
-{
-    (void)rule;
-    int64_t n = s->n;
-    memcpy(y, w->x, (size_t)n);
-    for (int64_t r = 0; r < w->rows; r++) {
-        for (int64_t c = 0; c < w->cols; c++) {
-            const uint8_t *x = w->x + r * w->row_step + c * w->col_step;
-            for (int64_t i = 0; i < n; i++)
-                y[i] = y[i] > x[i] ? y[i] : x[i];
-        }
-    }
-}
-
-static void window_average(const struct pool_step *s,
-                           const struct average_rule *rule,
-                           const struct tap_window *w, uint8_t *y)
-{
-    s->average(rule, w, y, s->n);
-}
 
 static int64_t taps(const struct pool_window *w)
 {
@@ -57,25 +35,95 @@ static int64_t taps(const struct pool_window *w)
                               : (w->end - w->first + w->step - 1) / w->step;
 }
 
-/* Output row i of a plane. */
-static void pool_row(const struct pool_step *s,
-                     const struct average_rule *rule, const uint8_t *x,
-                     uint8_t *y, int64_t i)
+ENGINE_CLONES static void largest_of(const uint8_t *x, int64_t taps,
+                                     int64_t step, uint8_t *y, int64_t n)
+{
+    memcpy(y, x, (size_t)n);
+    for (int64_t t = 1; t < taps; t++) {
+        x += step;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = y[i] > x[i] ? y[i] : x[i];
+    }
+}
+
+/* The largest of two neighbouring pixels, `columns` times: what most nets
+ * do, with too few channels for a loop over them to be vector code. */
+static void largest_of_pairs(const uint8_t *x, uint8_t *y, int64_t n,
+                             int64_t columns)
+{
+    for (int64_t j = 0; j < columns; j++, x += 2 * n, y += n)
+        for (int64_t i = 0; i < n; i++)
+            y[i] = x[i] > x[n + i] ? x[i] : x[n + i];
+}
+
+/* Down the rows first, as a whole line; then along it. */
+static void max_in_line(const struct pool_step *s, const uint8_t *x,
+                        uint8_t *y, const struct pool_window *row)
+{
+    const struct pool_geom *g = &s->geom;
+    int64_t n = s->n, width = g->w * n;
+    uint8_t line[LINE_BYTES];
+    largest_of(x + row->first * width, taps(row), row->step * width, line,
+               width);
+    if (g->kw == 2 && g->sw == 2 && g->dw == 1 && g->pl == 0 &&
+        2 * g->ow <= g->w) {
+        largest_of_pairs(line, y, n, g->ow);
+        return;
+    }
+    for (int64_t j = 0; j < g->ow; j++)
+        largest_of(line + s->col[j].first * n, taps(&s->col[j]),
+                   s->col[j].step * n, y + j * n, n);
+}
+
+static void max_row(const struct pool_step *s,
+                    const struct average_rule *rule, const uint8_t *x,
+                    uint8_t *y, int64_t i)
+{
+    (void)rule;
+    const struct pool_geom *g = &s->geom;
+    int64_t n = s->n, width = g->w * n;
+    struct pool_window row = pool_window_row(g, i);
+    if (width <= LINE_BYTES) {
+        max_in_line(s, x, y, &row);
+        return;
+    }
+    uint8_t part[LINE_BYTES];
+    for (int64_t j = 0; j < g->ow; j++)
+        for (int64_t k = 0; k < n; k += LINE_BYTES) {
+            const struct pool_window *col = &s->col[j];
+            int64_t m = n - k < LINE_BYTES ? n - k : LINE_BYTES;
+            uint8_t *to = y + j * n + k;
+            const uint8_t *from =
+                x + (row.first * g->w + col->first) * n + k;
+            largest_of(from, taps(&row), row.step * width, to, m);
+            for (int64_t t = 1; t < taps(col); t++) {
+                largest_of(from + t * col->step * n, taps(&row),
+                           row.step * width, part, m);
+                for (int64_t q = 0; q < m; q++)
+                    to[q] = to[q] > part[q] ? to[q] : part[q];
+            }
+        }
+}
+
+static void average_row(const struct pool_step *s,
+                        const struct average_rule *rule, const uint8_t *x,
+                        uint8_t *y, int64_t i)
 {
     const struct pool_geom *g = &s->geom;
     struct pool_window row = pool_window_row(g, i);
     for (int64_t j = 0; j < g->ow; j++, y += s->n) {
-        struct pool_window col = pool_window_col(g, j);
+        const struct pool_window *col = &s->col[j];
         struct tap_window w = {
-            .x = x + (row.first * g->w + col.first) * s->n,
+            .x = x + (row.first * g->w + col->first) * s->n,
             .rows = taps(&row),
-            .cols = taps(&col),
+            .cols = taps(col),
             .row_step = row.step * g->w * s->n,
-            .col_step = col.step * s->n,
+            .col_step = col->step * s->n,
         };
-        w.divisor = g->count_pads ? row.padded * col.padded
+        w.divisor = g->count_pads ? row.padded * col->padded
                                   : w.rows * w.cols;
-        s->window(s, rule, &w, y);
+        s->average(rule, &w, y, s->n);
     }
 }
 
@@ -91,8 +139,8 @@ static enum status pool_run(struct plan *p, struct step *s, struct err *e)
 #pragma omp parallel for schedule(static) \
     if (rows * g->ow * c->n * g->kh * g->kw > 16384)
     for (int64_t r = 0; r < rows; r++)
-        pool_row(c, &rule, x + r / g->oh * g->h * g->w * c->n,
-                 y + r * g->ow * c->n, r % g->oh);
+        c->row(c, &rule, x + r / g->oh * g->h * g->w * c->n,
+               y + r * g->ow * c->n, r % g->oh);
     return STATUS_OK;
 }
 
@@ -177,7 +225,12 @@ static enum status pool_forward(struct plan *p, struct unit *u,
     bool last = b->shape.rank == 4 && b->layout == LAYOUT_NHWC;
     c->n = last ? c->geom.c : 1;
     c->planes = c->geom.n * c->geom.c / c->n;
-    c->window = averages ? window_average : window_max;
+    c->row = averages ? average_row : max_row;
+    c->col = arena_alloc(p->arena, (size_t)c->geom.ow * sizeof(*c->col));
+    if (!c->col)
+        return err_memory(e, "plan");
+    for (int64_t j = 0; j < c->geom.ow; j++)
+        c->col[j] = pool_window_col(&c->geom, j);
     c->average = op == &op_avg_pool ? t->pool : t->mean;
     c->from = grid;
     c->to = averages && v->q ? v->q : grid;

@@ -248,6 +248,10 @@ static enum status make_dnn(struct plan *p, struct sums *s,
     return STATUS_OK;
 }
 
+/* Kernels for bytes take input channels by four: with fewer they multiply
+ * zeros (5x5 1 -> 6 at 28x28, 64 images: 0.72 ms, whole floats 0.61). */
+#define BYTE_CHANNELS 4
+
 /* What is exact with the numbers expected and not slow, in order of speed. */
 static enum status plan_path(struct plan *p, struct sums *s, struct err *e)
 {
@@ -255,7 +259,10 @@ static enum status plan_path(struct plan *p, struct sums *s, struct err *e)
     enum sum_path want = s->spec.want;
     s->planned = SUM_OWN;
     bool int8 = want == SUM_AUTO || want == SUM_FLOAT || want == SUM_INT8;
-    if (int8 && sums_int8_exact(b) && borders_init(p, s))
+    bool few = s->spec.geom.ci < BYTE_CHANNELS && !s->spec.dense;
+    if (want != SUM_INT8 && want != SUM_OWN && few && f32_fits(b))
+        TRY(make_dnn(p, s, SUM_F32, e));
+    if (!s->dnn && int8 && sums_int8_exact(b) && borders_init(p, s))
         TRY(make_dnn(p, s, SUM_INT8, e));
     if (!s->dnn && want != SUM_OWN && f32_fits(b))
         TRY(make_dnn(p, s, SUM_F32, e));

@@ -100,6 +100,11 @@ static enum status engine_put(struct lab *l, int i, struct err *e)
     return STATUS_OK;
 }
 
+static const char *sums_name(int i)
+{
+    return i < SUM_COUNT ? sum_name[i] : NULL;
+}
+
 static const char *target_name(int i)
 {
     return i < target_count ? target_table[i].name : NULL;
@@ -271,6 +276,11 @@ const struct setting setting_table[] = {
     { .name = "engine.grad", .type = SET_CHOICE, .flags = MODEL,
       .offset = AT(train.grad), .choice = engine_grad_name,
       .help = "number type of gradients" },
+    { .name = "engine.sums", .type = SET_CHOICE, .flags = MODEL,
+      .offset = AT(train.sums), .choice = sums_name,
+      .help = "how layers on codes are summed: bytes, whole numbers in "
+              "float32, 16-bit pairs, or not on codes where mode fake may; a "
+              "way that is not exact gives way to another" },
     { .name = "engine.target", .type = SET_CHOICE, .flags = MODEL,
       .choice = target_name, .get = target_get, .put = target_put,
       .help = "whose integer arithmetic `int` uses (`show targets`)" },
