@@ -19,7 +19,8 @@ static void add_list(struct found *f, const char *what, const char *tail)
     const struct name_list *list = name_list_find(what);
     for (int i = 0; list && i < *list->count; i++) {
         struct named n = name_at(list, i);
-        found_add(f, n.name, tail, n.help);
+        if (!strchr(n.name, ' '))        /* several words want quotes */
+            found_add(f, n.name, tail, n.help);
     }
 }
 

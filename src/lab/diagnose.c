@@ -480,7 +480,7 @@ static enum result_grade grade_acc(const struct lab *l, double acc,
     double best = fmax(best_of(l, "val_acc", false), l->float_acc);
     double guess = GUESS / (double)classes;
     bool young = best < guess && lab_epoch(l) < YOUNG_EPOCHS;
-    if (acc < 0.5 * best || (acc < guess && !young))
+    if (acc < 0.75 * best || (acc < guess && !young))
         return GRADE_COLLAPSED;
     if (acc < guess || acc < 0.9 * best)
         return GRADE_BAD;

@@ -371,6 +371,16 @@ const struct help_topic help_topic_table[] = {
           "A suffix picks a point or a tensor of each layer: conv*.w, *.out. "
           "No match is an error, unless the selector ends in ?.",
       .list = "suffix|layer type" },
+    { .name = "warnings", .help = "states that are almost always mistakes",
+      .text =
+          "Told once, with what to do about it, until the state has gone; "
+          "`info run` tells all that hold. States of flags are looked at "
+          "after every command, what training moved after every epoch, "
+          "weights after `eval` and training. When the accuracy is that of "
+          "guessing, or well below what was reached before, layers are "
+          "searched for the reason on a batch of validation samples: "
+          "`info points` has the numbers.",
+      .list = "warning" },
 };
 const int help_topic_count =
     sizeof help_topic_table / sizeof help_topic_table[0];

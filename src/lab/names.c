@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "lab/diagnose.h"
 #include "lab/help_text.h"
 #include "lab/layer_fields.h"
 #include "lab/select.h"
@@ -72,5 +73,6 @@ const struct name_list name_list_table[] = {
       .more = help_function },
     { .what = "layer field", LIST(layer_field_table, layer_field_count,
                                   layer_field) },
+    { .what = "warning", LIST(diagnosis_table, diagnosis_count, diagnosis) },
 };
 const int name_list_count = sizeof name_list_table / sizeof name_list_table[0];

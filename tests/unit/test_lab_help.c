@@ -34,7 +34,7 @@ static void every_name_has_help(void **state)
         for (int i = 0; i < *list->count; i++) {
             struct named n = name_at(list, i);
             char line[120];
-            snprintf(line, sizeof line, "help %s", n.name);
+            snprintf(line, sizeof line, "help \"%s\"", n.name);
             assert_true(n.help && n.help[0]);
             expect_text(good(d, line), n.help);
         }
