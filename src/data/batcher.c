@@ -116,8 +116,8 @@ static void fill_channel(const struct filling *f, int64_t row, int64_t c,
     }
 }
 
-static void fill_sample(const struct filling *f, int64_t row,
-                        const struct sample_move *m, int64_t i)
+static void fill_input(const struct filling *f, int64_t row,
+                       const struct sample_move *m, int64_t i)
 {
     float *x = f->x + i * shape_count(&f->d->sample);
     bool turned = f->layout == LAYOUT_NHWC && f->d->image &&
@@ -127,6 +127,13 @@ static void fill_sample(const struct filling *f, int64_t row,
             fill_channel(f, row, c, m, x);
     else
         fill_plain(f, row, x);
+}
+
+static void fill_sample(const struct filling *f, int64_t row,
+                        const struct sample_move *m, int64_t i)
+{
+    if (f->x)
+        fill_input(f, row, m, i);
     if (f->y && f->block->y.type == DTYPE_I32)
         f->y[i] = ((const int32_t *)f->block->y.data)[row];
     int64_t targets = f->d->targets;
@@ -226,4 +233,30 @@ int64_t batcher_next(struct batcher *b, float *x, int32_t *y, float *t,
         fill_sample(&f, row[i], &b->move[i], i);
     b->position += n;
     return n;
+}
+
+static void add_reals(struct hash128 *h, const float *v, int n)
+{
+    hash128_add_piece(h, v, (size_t)n * sizeof *v);
+}
+
+struct digest batcher_digest(const struct batcher *b, int64_t n)
+{
+    const struct dataset *d = b->data;
+    const struct tensor *x = &block_of(d, b->split)->x;
+    size_t row = (size_t)shape_count(&d->sample) * dtype_table[x->type].size;
+    struct hash128 h;
+    hash128_init(&h, 0);
+    hash128_add_int(&h, x->type);
+    hash128_add_int(&h, d->image);
+    hash128_add_piece(&h, d->sample.dim,
+                      (size_t)d->sample.rank * sizeof d->sample.dim[0]);
+    add_reals(&h, d->mean, d->n_norm);
+    add_reals(&h, d->inv_std, d->n_norm);
+    add_reals(&h, &d->scale, 1);
+    for (int64_t i = 0; i < n && b->position + i < b->n; i++)
+        hash128_add(&h, (const char *)x->data +
+                            row * b->index[b->position + i], row);
+    hash128_add_int(&h, n);
+    return hash128_end(&h);
 }

@@ -6,6 +6,7 @@
 #ifndef DATA_DATASET_H
 #define DATA_DATASET_H
 
+#include "base/hash128.h"
 #include "base/rng.h"
 #include "tensor/bag.h"
 
@@ -108,8 +109,12 @@ void batcher_shuffle(struct batcher *b, struct rng *r); /* new epoch, at 0 */
 void batcher_rewind(struct batcher *b);                 /* at 0, same order */
 /* Fills x (batch, ...) normalised, and classes y (batch) or targets t
  * (batch, targets); returns samples written, 0 at the end of the epoch.
- * r: augmentation, NULL: none. Threaded; result independent of threads. */
+ * r: augmentation, NULL: none. x NULL: not wanted. Threaded; result
+ * independent of threads. */
 int64_t batcher_next(struct batcher *b, float *x, int32_t *y, float *t,
                      struct rng *r);
+/* Of what the next n samples' x will be without augmentation, in whatever
+ * layout: equal contents have equal digests, whoever loaded them. */
+struct digest batcher_digest(const struct batcher *b, int64_t n);
 
 #endif

@@ -15,7 +15,7 @@
  * much a step takes anyway. */
 #define FLOPS_PER_BYTE 16
 #define STEP_BYTES 2000
-#define MOST_CUTS 24
+#define LEVELS 128            /* in which the limit is counted */
 
 /* ---- which values are alive ---- */
 
@@ -207,13 +207,26 @@ static void fill_value(struct survey *s, int b, struct live_value *v)
     v->id = s->id[b];
 }
 
+/* Numbers on their grid and their codes are kept once. */
+static void join_codes(struct survey *s, const struct cut *c,
+                       struct live_value *v)
+{
+    for (const struct live_value *o = c->live; o < v; o++)
+        if (v->grid.on && o->grid.on && o->node == v->node &&
+            o->unit == v->unit && prefix_same_value(o->role, v->role))
+            v->id = s->id[v->buffer] = o->id;
+}
+
 static void fill_cut(struct survey *s, struct cut *c)
 {
     const struct plan *p = s->p;
     for (int i = 0; i < s->n_used; i++) {
         int b = s->order[i];
-        if (is_alive(p, &s->life[b], b, c->step))
-            fill_value(s, b, &c->live[c->n_live++]);
+        if (!is_alive(p, &s->life[b], b, c->step))
+            continue;
+        struct live_value *v = &c->live[c->n_live++];
+        fill_value(s, b, v);
+        join_codes(s, c, v);
     }
 }
 
@@ -367,103 +380,117 @@ static bool can_change(const struct plan *p, const struct unit *u)
     return false;
 }
 
+/* Which unit changes next is not known: each is as likely. A set of cuts then
+ * saves the sum, over the units that may change, of the gain of the last cut
+ * before each; less what keeping costs, once. Best sets by their last cut and
+ * the levels of memory that they take. */
 struct choice {
     const struct plan *p;
     struct prefix_cuts *c;
-    double *saved;            /* by unit: when it changes, so far */
-    bool *kept;               /* by id of a value */
-    double changeable;        /* units */
-    double batches, left;     /* bytes */
+    double batches, limit;
+    int *before;              /* by unit: units before it that may change */
+    double *best;             /* [n + 1][LEVELS + 1]; -1e300: no such set */
+    int *from;                /* likewise: the cut before the last; 0: none */
 };
 
-/* What the cut adds, summed over the units that may change. */
-static double added(const struct choice *ch, int at)
+#define NO_SET (-1e300)
+
+static bool has_id(const struct live_value *v, int n, int id)
 {
-    double sum = 0;
-    for (int u = at; u < ch->c->n; u++) {
-        double more = ch->c->cut[at].gain - ch->saved[u];
-        if (more > 0 && can_change(ch->p, ch->p->unit[u]))
-            sum += more;
-    }
-    return sum;
+    for (int i = 0; i < n; i++)
+        if (v[i].id == id)
+            return true;
+    return false;
 }
 
-/* Of all batches, but for what is kept for other cuts. */
-static double more_bytes(const struct choice *ch, int at)
+/* For the cut's values that the one before does not keep, rounded up. */
+static int levels(const struct choice *ch, int at, int before)
 {
-    const struct cut *c = &ch->c->cut[at];
+    const struct cut *c = &ch->c->cut[at], *b = &ch->c->cut[before];
     double sum = 0;
-    for (int i = 0; i < c->n_live; i++)
-        if (!ch->kept[c->live[i].id])
+    for (int i = 0; i < c->n_live; i++) {
+        int id = c->live[i].id;
+        bool kept = before > 0 && has_id(b->live, b->n_live, id);
+        if (!kept && !has_id(c->live, i, id))
             sum += stored_bytes(ch->p, &c->live[i]);
-    return sum * ch->batches;
-}
-
-/* The cut that adds most for its memory; keeping it must not cost more than
- * a change that comes anywhere saves. */
-static int best_cut(const struct choice *ch)
-{
-    int best = -1;
-    double most = 0;
-    for (int i = 1; i < ch->c->n; i++) {
-        const struct cut *c = &ch->c->cut[i];
-        double bytes = more_bytes(ch, i);
-        if (c->keep || c->gain <= 0 || bytes > ch->left)
-            continue;
-        double sum = added(ch, i), per_byte = sum / (bytes + 1);
-        if (sum / ch->changeable < moved_bytes(ch->p, c) / 2 ||
-            per_byte <= most)
-            continue;
-        most = per_byte;
-        best = i;
     }
-    return best;
+    double n = ceil(sum * ch->batches * LEVELS / ch->limit);
+    return n <= LEVELS ? (int)n : LEVELS + 1;
 }
 
-static void keep_cut(struct choice *ch, int at)
+static double covered(const struct choice *ch, int at, int to)
 {
-    struct cut *c = &ch->c->cut[at];
-    c->keep = true;
-    ch->left -= more_bytes(ch, at);
-    for (int i = 0; i < c->n_live; i++)
-        ch->kept[c->live[i].id] = true;
-    for (int u = at; u < ch->c->n; u++)
-        if (ch->saved[u] < c->gain)
-            ch->saved[u] = c->gain;
+    double gain = at > 0 ? ch->c->cut[at].gain : 0;
+    return gain * (ch->before[to] - ch->before[at]);
+}
+
+/* Sets that end at `at`, from those that end at `last`. */
+static void extend(struct choice *ch, int last, int at)
+{
+    int n = levels(ch, at, last);
+    double keeping = moved_bytes(ch->p, &ch->c->cut[at]) / 2 *
+                     ch->before[ch->c->n];
+    double more = covered(ch, last, at) - keeping;
+    for (int i = n; i <= LEVELS; i++) {
+        double was = ch->best[last * (LEVELS + 1) + i - n];
+        int to = at * (LEVELS + 1) + i;
+        if (was == NO_SET || was + more <= ch->best[to])
+            continue;
+        ch->best[to] = was + more;
+        ch->from[to] = last;
+    }
 }
 
 static void choose(struct choice *ch)
 {
-    int n = ch->c->n;
-    for (int i = 0; i < n; i++)
-        ch->changeable += can_change(ch->p, ch->p->unit[i]);
-    if (more_bytes(ch, n) <= ch->left)
-        keep_cut(ch, n);
-    for (int i = 0; i < MOST_CUTS && ch->changeable > 0; i++) {
-        int best = best_cut(ch);
-        if (best < 0)
-            break;
-        keep_cut(ch, best);
+    int n = ch->c->n, row = LEVELS + 1, last = 0, level = 0;
+    for (int i = 0; i < n * row; i++)
+        ch->best[i] = NO_SET;
+    ch->best[0] = 0;
+    for (int at = 1; at < n; at++)
+        for (int k = 0; k < at && ch->c->cut[at].gain > 0; k++)
+            extend(ch, k, at);
+    /* The end costs next to nothing and is always worth it. */
+    int end = levels(ch, n, 0);
+    double most = NO_SET;
+    for (int at = 0; at < n; at++)
+        for (int i = 0; i + end <= LEVELS; i++) {
+            double sum = ch->best[at * row + i];
+            sum += sum == NO_SET ? 0 : covered(ch, at, n);
+            if (sum <= most)
+                continue;
+            most = sum;
+            last = at;
+            level = i;
+        }
+    ch->c->cut[n].keep = end <= LEVELS;
+    while (last > 0) {
+        int before = ch->from[last * row + level];
+        ch->c->cut[last].keep = true;
+        level -= levels(ch, last, before);
+        last = before;
     }
 }
 
-/* Which unit changes next is not known: each is as likely. Taking the best
- * for its bytes, again and again, comes near the best set, as what a cut adds
- * only shrinks when others are there. */
 enum status prefix_cuts_choose(struct prefix_cuts *c, const struct plan *p,
                                double batches, double limit, struct err *e)
 {
+    size_t n = (size_t)c->n + 1;
     struct choice ch = {
-        .p = p, .c = c, .batches = batches, .left = limit,
-        .saved = mem_alloc((size_t)c->n + 1, sizeof *ch.saved),
-        .kept = mem_alloc((size_t)c->n_id + 1, sizeof *ch.kept),
+        .p = p, .c = c, .batches = batches, .limit = limit,
+        .before = mem_alloc(n, sizeof *ch.before),
+        .best = mem_alloc(n * (LEVELS + 1), sizeof *ch.best),
+        .from = mem_alloc(n * (LEVELS + 1), sizeof *ch.from),
     };
     enum status s = STATUS_OK;
-    if (ch.saved && ch.kept)
-        choose(&ch);
-    else
+    if (!ch.before || !ch.best || !ch.from)
         s = err_memory(e, "cuts");
-    mem_free(ch.saved);
-    mem_free(ch.kept);
+    for (int i = 0; s == STATUS_OK && i < c->n; i++)
+        ch.before[i + 1] = ch.before[i] + can_change(p, p->unit[i]);
+    if (s == STATUS_OK)
+        choose(&ch);
+    mem_free(ch.before);
+    mem_free(ch.best);
+    mem_free(ch.from);
     return s;
 }

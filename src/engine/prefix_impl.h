@@ -108,6 +108,8 @@ struct value_keys {
     const struct digest *unit, *lowered;        /* by unit + 1 */
     const struct digest *rows;
 };
+/* Numbers and codes of one thing. */
+bool prefix_same_value(enum value_role a, enum value_role b);
 /* Under which it may be found; returns how many. */
 int prefix_value_keys(const struct plan *p, const struct live_value *v,
                       const struct value_keys *k, struct digest key[2]);

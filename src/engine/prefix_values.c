@@ -87,6 +87,11 @@ static const enum value_role numbers_of[ROLE_COUNT] = {
     [ROLE_VIEW_CODE] = ROLE_VIEW,
 };
 
+bool prefix_same_value(enum value_role a, enum value_role b)
+{
+    return numbers_of[a] == numbers_of[b];
+}
+
 static bool is_codes(const struct live_value *v)
 {
     return numbers_of[v->role] != v->role;

@@ -53,6 +53,8 @@ static enum status exec_calibrate(struct lab *l, const struct args *a,
         .batch = l->train.batch,
         .settings = &l->train,
         .tick = &tick,
+        .cache = l->cache,
+        .reused = &l->reused,
     };
     if (n < 1 || n > 1e9)
         return args_fail(a, args_find(a, "n"), e,
@@ -77,6 +79,7 @@ static enum status exec_calibrate(struct lab *l, const struct args *a,
                num_text(n).s, (long long)l->train.batch, points);
     answer_num(l, "batches", n);
     answer_num(l, "observers", points);
+    answer_num(l, "reused", l->reused);
     return STATUS_OK;
 }
 

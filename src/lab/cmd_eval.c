@@ -91,6 +91,7 @@ static enum status exec_eval(struct lab *l, const struct args *a,
         warn_uncalibrated(l, out);
     print_metrics(l, &q, &m, out);
     answer_metrics(l, &q, &m);
+    answer_num(l, "reused", l->reused);
     if (q.mode == MODE_FLOAT && q.split == SPLIT_VAL && l->data->classes > 0)
         l->float_acc = m.acc;
     l->gen.metrics++;
@@ -116,7 +117,10 @@ const struct cmd cmd_eval = {
     .detail = "Prints and answers accuracy, top-5 and loss, or for "
               "regression mse, mae, mean percent error and how many targets "
               "were too small for it. Evaluation never moves an observer or "
-              "a statistic. Outputs whose quantizer has no range yet are "
+              "a statistic. Values that an earlier evaluation of the same "
+              "samples left behind, up to the first layer that has changed "
+              "since, are not computed again: `ans.reused` tells of how many "
+              "layers, `set engine.cache` how much memory they may take. Outputs whose quantizer has no range yet are "
               "left in float, with a warning.",
     .arg = eval_args, .flags = NEEDS_MODEL | NEEDS_DATA | CMD_RESULT,
     .example_setup = "load model jet; load data jets n=300",

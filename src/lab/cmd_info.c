@@ -143,6 +143,19 @@ static enum status info_marks(struct lab *l, const struct args *a,
     return result_table(l, a, t, out, e);
 }
 
+static void print_cache(struct lab *l, struct out *out)
+{
+    struct prefix_cache_info c = { 0 };
+    if (l->cache)
+        prefix_cache_look(l->cache, &c);
+    out_printf(out, OUT_RESULT, "values kept for evaluations %s of %s; "
+               "%lld of %lld batches began there",
+               num_bytes((double)c.bytes).s, num_bytes((double)c.limit).s,
+               (long long)c.reused, (long long)c.batches);
+    answer_num(l, "cache_bytes", (double)c.bytes);
+    answer_num(l, "cache_limit", (double)c.limit);
+}
+
 static enum status info_env(struct lab *l, const struct args *a,
                             struct out *out, struct err *e)
 {
@@ -157,6 +170,7 @@ static enum status info_env(struct lab *l, const struct args *a,
                c->bf16 ? " bf16" : "", c->amx ? " amx" : "");
     engine_describe(&text);
     out_text(out, OUT_RESULT, str_text(&text));
+    print_cache(l, out);
     answer_text(l, "version", QATLAB_VERSION);
     answer_text(l, "processor", c->model);
     answer_num(l, "cores", c->cores);

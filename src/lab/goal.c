@@ -72,6 +72,8 @@ enum status lab_eval(struct lab *l, const struct eval_ask *q,
         .limit = q->limit,
         .settings = &l->train,
         .tick = &tick,
+        .cache = q->trained ? NULL : l->cache,
+        .reused = &l->reused,
     };
     struct muted muted = { 0 };
     if (q->mode == MODE_FAKE)
@@ -318,7 +320,8 @@ static enum status epoch_done(struct lab *l, struct err *e)
 {
     struct metrics val;
     struct eval_ask ask = { .split = SPLIT_VAL, .mode = lab_mode(l),
-                            .limit = l->tool.eval_limit };
+                            .limit = l->tool.eval_limit,
+                            .trained = true };
     bool has_val = dataset_size(l->data, SPLIT_VAL) > 0;
     enum status s = has_val ? lab_eval(l, &ask, &val, e) : STATUS_OK;
     const struct metrics *m = has_val && !s ? &val : NULL;

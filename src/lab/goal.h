@@ -66,6 +66,7 @@ struct eval_ask {
     enum split split;
     enum mode mode;
     int64_t limit;
+    bool trained;             /* all weights moved: no value is known */
 };
 enum status lab_eval(struct lab *l, const struct eval_ask *q,
                      struct metrics *out, struct err *e);

@@ -22,6 +22,9 @@ struct lab *lab_new(const struct lab_opts *o, struct err *e)
     l->qconfig = &qconfig_table[0];
     train_settings_default(&l->train);
     settings_default(l);
+    /* Without it everything is computed. */
+    if (prefix_cache_new((size_t)l->tool.cache * 1000000, &l->cache, NULL))
+        l->cache = NULL;
     l->train.seed = o->seed;
     l->tool.threads = o->threads;
     if (o->threads > 0)
@@ -51,6 +54,7 @@ void lab_free(struct lab *l)
     lab_drop_trainer(l);
     lab_set_graph(l, NULL);
     dataset_free(l->data);
+    prefix_cache_free(l->cache);
     script_fini(&l->script);
     answer_fini(&l->ans);
     vars_fini(&l->vars);

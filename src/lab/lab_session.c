@@ -28,8 +28,16 @@ static void graph_drop(struct graph *g)
     graph_free(g);
 }
 
+/* Nobody asks again for values of another model or of other data. */
+static void drop_values(struct lab *l)
+{
+    if (l->cache)
+        prefix_cache_clear(l->cache);
+}
+
 void lab_set_graph(struct lab *l, struct graph *g)
 {
+    drop_values(l);
     lab_probe_drop(l);
     lab_drop_trainer(l);
     free(l->layers.view);
@@ -50,6 +58,7 @@ void lab_set_graph(struct lab *l, struct graph *g)
 
 void lab_set_data(struct lab *l, struct dataset *d)
 {
+    drop_values(l);
     lab_probe_drop(l);
     lab_drop_trainer(l);
     dataset_free(l->data);

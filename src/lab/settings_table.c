@@ -196,6 +196,14 @@ static enum status apply_threads(struct lab *l, struct err *e)
     return STATUS_OK;
 }
 
+static enum status apply_cache(struct lab *l, struct err *e)
+{
+    (void)e;
+    if (l->cache)
+        prefix_cache_limit(l->cache, (size_t)l->tool.cache * 1000000);
+    return STATUS_OK;
+}
+
 /* A different seed takes effect in streams that are still to be made: those
  * of a run that has begun stay what they are. */
 static enum status apply_seed(struct lab *l, struct err *e)
@@ -273,6 +281,11 @@ const struct setting setting_table[] = {
     { .name = "engine", .type = SET_CHOICE, .flags = MODEL,
       .choice = engine_name, .get = engine_get, .put = engine_put,
       .help = "back end: ref is the portable oracle, fast uses oneDNN" },
+    { .name = "engine.cache", .type = SET_INT, .offset = AT(tool.cache),
+      .lo = 0, .hi = 1e6, .unit = "MB", .def = "32", .apply = apply_cache,
+      .help = "memory for layers' values between evaluations, so that a "
+              "change computes from its layer on; 0: none. Results do not "
+              "depend on it" },
     { .name = "engine.grad", .type = SET_CHOICE, .flags = MODEL,
       .offset = AT(train.grad), .choice = engine_grad_name,
       .help = "number type of gradients" },

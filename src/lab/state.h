@@ -5,6 +5,7 @@
 
 #include <signal.h>
 
+#include "engine/prefix.h"
 #include "lab/answer.h"
 #include "lab/dispatch.h"
 #include "lab/goal.h"
@@ -21,6 +22,7 @@ enum progress { PROGRESS_AUTO, PROGRESS_LINE, PROGRESS_NONE,
 
 struct tool_settings {        /* of the program, not of the model */
     int64_t fps, threads, undo_limit, eval_batch, eval_limit, demo_speed;
+    int64_t cache;            /* MB */
     int color, glyphs, theme, progress;   /* choices */
     bool mouse, json_batches, echo;
     double warn_sqnr, bad_sqnr, escape_timeout;
@@ -70,6 +72,8 @@ struct lab {
 
     struct train_settings train;
     struct tool_settings tool;
+    struct prefix_cache *cache;           /* values of earlier passes */
+    int reused;               /* nodes that the last pass took from there */
     struct lab_generation gen;
 
     struct script script;

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "train/feed.h"
 #include "train/metrics.h"
+#include "train/pass.h"
 
 #define DEFAULT_BATCH 250
 
@@ -37,24 +38,22 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static enum status eval_walk(const struct eval_opts *o,
+static enum status eval_walk(struct pass *pass,
                              const struct train_settings *set,
-                             struct feed *f, struct metric_sum *sum,
-                             struct err *e)
+                             struct metric_sum *sum, struct err *e)
 {
-    struct plan_opts p = forward_opts(o, set);
-    int64_t left = o->limit > 0 ? o->limit : INT64_MAX;
+    struct feed *f = pass->feed;
+    struct plan_opts p = forward_opts(pass->o, set);
+    int64_t left = pass->rows;
     for (int64_t n; (n = smaller(feed_next_rows(f), left)) > 0; left -= n) {
         struct plan *plan;
         struct loss_input in;
         TRY(feed_plan(f, &p, n, &plan, e));
         /* The last batch under a limit asks for fewer than the split has. */
         f->batcher.batch = n;
-        enum status s = feed_batch(f, plan, n, NULL, &in, e);
+        enum status s = pass_batch(pass, plan, n, &in, e);
         f->batcher.batch = f->batch;
         TRY(s);
-        TRY(plan_forward(plan, o->tick, e));
-        in.out = plan_output(plan);
         in.smoothing = set->smoothing;
         metrics_add(sum, &in, set->loss->run(&in, NULL));
     }
@@ -66,31 +65,34 @@ enum status eval_run(const struct eval_opts *o, struct metrics *out,
 {
     struct train_settings set = settings_of(o);
     struct feed f;
+    struct pass pass;
     struct metric_sum sum = { 0 };
     TRY(feed_check(o->graph, o->data, set.loss, e));
     TRY(feed_init(&f, o->data, o->split,
                   o->batch > 0 ? o->batch : DEFAULT_BATCH, e));
-    enum status s = eval_walk(o, &set, &f, &sum, e);
+    pass_init(&pass, o, &f,
+              smaller(f.limit, o->limit > 0 ? o->limit : f.limit));
+    enum status s = eval_walk(&pass, &set, &sum, e);
+    pass_fini(&pass);
     feed_fini(&f);
     if (s == STATUS_OK)
         metrics_finish(&sum, out);
     return s;
 }
 
-static enum status calibrate_walk(const struct eval_opts *o,
+static enum status calibrate_walk(struct pass *pass,
                                   const struct train_settings *set,
-                                  struct feed *f, int64_t batches,
-                                  struct err *e)
+                                  int64_t batches, struct err *e)
 {
-    struct plan_opts p = forward_opts(o, set);
+    struct feed *f = pass->feed;
+    struct plan_opts p = forward_opts(pass->o, set);
     p.mode = MODE_FAKE;       /* a float plan has no points */
     p.observe_only = true;
     for (int64_t i = 0, n; i < batches && (n = feed_next_rows(f)) > 0; i++) {
         struct plan *plan;
         struct loss_input in;
         TRY(feed_plan(f, &p, n, &plan, e));
-        TRY(feed_batch(f, plan, n, NULL, &in, e));
-        TRY(plan_forward(plan, o->tick, e));
+        TRY(pass_batch(pass, plan, n, &in, e));
     }
     return STATUS_OK;
 }
@@ -108,7 +110,11 @@ enum status calibrate_run(const struct eval_opts *o, int64_t batches,
     enum status s = feed_init(&f, o->data, SPLIT_TRAIN,
                               o->batch > 0 ? o->batch : set.batch, e);
     if (s == STATUS_OK) {
-        s = calibrate_walk(o, &set, &f, batches, e);
+        struct pass pass;
+        pass_init(&pass, o, &f, batches < f.limit / f.batch
+                                    ? batches * f.batch : f.limit);
+        s = calibrate_walk(&pass, &set, batches, e);
+        pass_fini(&pass);
         feed_fini(&f);
     }
     if (s != STATUS_OK)

@@ -165,6 +165,7 @@ enum status feed_plan(struct feed *f, const struct plan_opts *opts,
     struct plan_opts mine = *opts;
     mine.batch = n;
     TRY(plan_new(&mine, slot, e));
+    f->made++;
     *out = *slot;
     return STATUS_OK;
 }
@@ -190,8 +191,8 @@ enum status feed_batch(struct feed *f, struct plan *p, int64_t n,
                        struct err *e)
 {
     f->batcher.layout = plan_input_layout(p, 0);
-    int64_t got = batcher_next(&f->batcher, plan_input(p, 0), f->label,
-                               f->target, augment);
+    float *x = f->labels_only ? NULL : plan_input(p, 0);
+    int64_t got = batcher_next(&f->batcher, x, f->label, f->target, augment);
     if (got != n)
         return err_set(e, STATUS_STATE, "data %s gave %" PRId64 " samples "
                        "instead of %" PRId64, f->data->name, got, n);

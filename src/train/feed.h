@@ -16,6 +16,8 @@ struct feed {
     int64_t batch;
     int64_t limit;            /* samples of an epoch, at most the split */
     struct plan *full, *rest; /* for `batch` rows, and for fewer */
+    int made;                 /* plans so far */
+    bool labels_only;         /* the next batch's x is not wanted */
     int32_t *label;           /* (batch) */
     float *target;            /* (batch, targets) */
 };

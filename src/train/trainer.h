@@ -101,6 +101,7 @@ struct train_settings {       /* `train.*`; all undoable and recorded */
 };
 
 struct trainer;
+struct prefix_cache;
 
 void train_settings_default(struct train_settings *s);
 /* graph and data stay the caller's and outlive the trainer. */
@@ -170,6 +171,13 @@ struct eval_opts {
     int64_t limit;            /* samples; 0: all */
     const struct train_settings *settings;  /* loss, bn_fold, back end */
     const struct tick *tick;
+    /* Values of earlier passes (engine/prefix.h), for evaluation and
+     * calibration; NULL: none. read_only: for one what-if of many, whose
+     * values nobody asks for again. *reused, unless NULL: nodes whose values
+     * came from there, in every batch. */
+    struct prefix_cache *cache;
+    bool read_only;
+    int *reused;
 };
 enum status eval_run(const struct eval_opts *o, struct metrics *out,
                      struct err *e);
