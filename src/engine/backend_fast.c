@@ -30,6 +30,8 @@ void engine_describe(struct str *out)
 {
     dnn_describe(out);
     str_printf(out, "threads: %d\n", omp_get_max_threads());
+    str_add(out, "wide layers (9 to 24 bits): whole numbers in double, "
+                 "OpenBLAS dgemm\n");
     str_add(out, "convolution: oneDNN, (N,H,W,C), on codes in training too "
                  "where bytes are exact, else float32\n"
                  "matrix products: likewise, else oneDNN sgemm\n"

@@ -7,6 +7,7 @@
 
 #include "engine/fast_bf16.h"
 #include "engine/onednn.h"
+#include "engine/wide.h"
 
 struct conv_step {
     struct dnn_conv *conv;    /* or: */
@@ -225,8 +226,12 @@ static enum status conv_forward_unit(struct plan *p, struct unit *u,
         return err_memory(e, "plan");
     TRY(plan_dnn(p, e));
     const struct sum_layer_spec spec = {.node = node, .geom = c->geom};
+    struct wide_layer *wide;
+    TRY(wide_layer_new(p, node, &wide, e));
     TRY(sum_layer_new(p, &spec, &c->codes, e));
-    if (c->codes)
+    if (wide)
+        TRY(wide_layer_tail(p, wide, c->tail, e));
+    else if (c->codes)
         TRY(sum_layer_forward(p, c->codes, c->tail, e));
     else
         TRY(float_forward(p, node, c, e));

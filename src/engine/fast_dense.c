@@ -5,6 +5,7 @@
 #include "engine/fast.h"
 
 #include "engine/onednn.h"
+#include "engine/wide.h"
 
 struct dense_step {
     int a, b, c;              /* buffers */
@@ -121,7 +122,11 @@ static enum status dense_forward(struct plan *p, struct unit *u,
         .c = spec.src,
         .product = {.m = d->rows, .n = d->out, .k = d->in, .b_turned = true},
     };
-    if (codes)
+    struct wide_layer *wide;
+    TRY(wide_layer_new(p, node, &wide, e));
+    if (wide)
+        TRY(wide_layer_tail(p, wide, d->tail, e));
+    else if (codes)
         TRY(sum_layer_forward(p, codes, d->tail, e));
     else
         TRY(product_step(p, &forward_kind, node, &step, e));

@@ -1,7 +1,9 @@
 /* What integers do not express: operators by their own kernels on numbers,
- * between codes; and the net's inputs.
+ * between codes; and the net's inputs. Layers on wider grids are exact here
+ * too (wide.h): targets have no rule of their own for them.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/int_impl.h"
+#include "engine/wide.h"
 
 static bool input_fits(struct plan *p, struct unit *u)
 {
@@ -48,7 +50,10 @@ static enum status island_forward(struct plan *p, struct unit *u,
     int_make_numbers(p, node);
     if (p->out_of_memory)
         return err_memory(e, "plan");
-    TRY(op_forward_step(p, node, e));
+    bool wide;
+    TRY(wide_op_forward(p, node, &wide, e));
+    if (!wide)
+        TRY(op_forward_step(p, node, e));
     TRY(fold_forward(p, node, e));
     return int_finish_numbers(p, node, e);
 }

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "engine/wide.h"
+
 struct op_step {
     const struct op *op;
     struct op_call call;
@@ -266,7 +268,12 @@ static enum status op_forward(struct plan *p, struct unit *u, struct err *e)
     TRY(quant_in_forward(p, node, e));
     TRY(weights_forward(p, node, e));
     plan_make_value(p, node);
-    TRY(op_forward_step(p, node, e));
+    if (p->out_of_memory)
+        return err_memory(e, "plan");
+    bool wide;
+    TRY(wide_op_forward(p, node, &wide, e));
+    if (!wide)
+        TRY(op_forward_step(p, node, e));
     TRY(fold_forward(p, node, e));
     return quant_out_forward(p, node, e);
 }
