@@ -222,6 +222,7 @@ static void a_layer_agrees_with_the_reference(void **state)
         o.batch = 2 + (int64_t)(seed % 4);
         o.mode = MODE_FAKE;
         o.train = true;
+        o.grad = GRAD_F32;
         o.sums = ways[seed % 3];
         o.backend = backend_find("ref");
         struct outcome want = step(&o);

@@ -14,6 +14,7 @@ static struct plan_opts deployed_opts(struct graph *g, uint64_t seed)
     struct plan_opts o = int_opts(g, seed);
     o.mode = MODE_FAKE;
     o.train = o.deployed = true;
+    o.grad = GRAD_F32;
     o.keep_values = seed % 2;
     o.sums = (enum sum_path)(seed % SUM_COUNT);
     return o;
