@@ -117,11 +117,12 @@ const struct cmd cmd_eval = {
     .detail = "Prints and answers accuracy, top-5 and loss, or for "
               "regression mse, mae, mean percent error and how many targets "
               "were too small for it. Evaluation never moves an observer or "
-              "a statistic. Values that an earlier evaluation of the same "
-              "samples left behind, up to the first layer that has changed "
-              "since, are not computed again: `ans.reused` tells of how many "
-              "layers, `set engine.cache` how much memory they may take. Outputs whose quantizer has no range yet are "
-              "left in float, with a warning.",
+              "a statistic. Outputs whose quantizer has no range yet are "
+              "left in float, with a warning.\n\n"
+              "Values that an earlier evaluation of the same samples left "
+              "behind, up to the first layer that has changed since, are not "
+              "computed again: `ans.reused` tells of how many layers, "
+              "`set engine.cache` how much memory they may take.",
     .arg = eval_args, .flags = NEEDS_MODEL | NEEDS_DATA | CMD_RESULT,
     .example_setup = "load model jet; load data jets n=300",
     .example = "eval float test n=100", .exec = exec_eval,
