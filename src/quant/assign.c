@@ -67,6 +67,7 @@ static enum status check_grain(const struct graph *g, int point,
 static void keep_flags(struct quantizer *q, const struct quantizer *old)
 {
     bool learns = q->n_learned > 0;
+    bool ranged = learns || !(q->spec.kind->flags & QK_OWN_SCALE);
 
     q->learn = learns;
     if (!old)
@@ -76,7 +77,7 @@ static void keep_flags(struct quantizer *q, const struct quantizer *old)
     q->rng = old->rng;
     if (old->n_learned > 0)
         q->learn = learns && old->learn;
-    q->stale = old->ready;
+    q->stale = ranged && old->ready;
 }
 
 enum status point_set(struct graph *g, int point, const struct qspec *spec,

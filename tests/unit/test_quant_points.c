@@ -276,6 +276,24 @@ static void observe_weights(struct graph *g)
     }
 }
 
+/* DoReFa finds its range in every forward pass: none can be out of date. */
+static void only_a_range_that_is_kept_gets_stale(void **state)
+{
+    struct graph *g = net();
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(set_point(g, "fc.w", "affine:4", &e), STATUS_OK);
+    observe_weights(g);
+    assert_true(at(g, "fc.w")->ready);
+    assert_int_equal(set_point(g, "fc.w", "affine:3", &e), STATUS_OK);
+    assert_true(at(g, "fc.w")->stale);
+    observe_weights(g);
+    assert_int_equal(set_point(g, "fc.w", "dorefa:3", &e), STATUS_OK);
+    assert_false(at(g, "fc.w")->stale);
+    net_free(g);
+}
+
 static void saved_quantizers_come_back_to_their_points(void **state)
 {
     struct graph *g = net(), *h = net();
@@ -416,6 +434,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(failed_assignment_changes_nothing),
     cmocka_unit_test(group_must_divide_the_weights_of_a_channel),
     cmocka_unit_test(a_new_spec_keeps_the_flags),
+    cmocka_unit_test(only_a_range_that_is_kept_gets_stale),
     cmocka_unit_test(saved_quantizers_come_back_to_their_points),
     cmocka_unit_test(quantizers_of_another_net_are_refused),
     cmocka_unit_test(snapshot_puts_statistics_and_ranges_back),
