@@ -213,16 +213,18 @@ static double key_params(const struct ui_layer *l)
     return -(double)l->view.params;
 }
 
+/* The column that is sorted by stays when others have no room. */
 static const struct sort_row {
     const char *title;
     double (*key)(const struct ui_layer *l);
+    enum style (*cell)(const struct layer_cell *c, char *out);
 } sorts[] = {
-    { "", key_order },
-    { "by sqnr", key_sqnr },
-    { "by sat", key_saturation },
-    { "by out", key_out },
-    { "by osc", key_osc },
-    { "by params", key_params },
+    { "", key_order, NULL },
+    { "by sqnr", key_sqnr, cell_sqnr },
+    { "by sat", key_saturation, cell_saturation },
+    { "by out", key_out, cell_out },
+    { "by osc", key_osc, cell_osc },
+    { "by params", key_params, cell_params },
 };
 enum { SORTS = sizeof sorts / sizeof sorts[0] };
 
@@ -337,7 +339,12 @@ static bool column_empty(const struct column *c, const struct pane_env *env)
     return m->n > 0;
 }
 
-static struct grid fit_columns(const struct pane_env *env, int room)
+static int column_rank(int i, int sort)
+{
+    return columns[i].cell == sorts[sort].cell ? 0 : columns[i].rank;
+}
+
+static struct grid fit_columns(const struct pane_env *env, int room, int sort)
 {
     struct grid g = { .width = { 0 } };
     for (int i = 0; i < COLUMNS; i++) {
@@ -347,11 +354,11 @@ static struct grid fit_columns(const struct pane_env *env, int room)
     while (grid_width(&g) > room) {
         int drop = -1;
         for (int i = 0; i < COLUMNS; i++) {
-            if (g.width[i] && (drop < 0 ||
-                               columns[i].rank > columns[drop].rank))
+            if (g.width[i] && (drop < 0 || column_rank(i, sort) >
+                                               column_rank(drop, sort)))
                 drop = i;
         }
-        if (drop < 0 || columns[drop].rank == 0)
+        if (drop < 0 || column_rank(drop, sort) == 0)
             break;
         g.width[drop] = 0;
     }
@@ -507,7 +514,7 @@ static void draw(struct pane *p, const struct pane_env *env,
     int detail = detail_rows(s, in.h);
     s->list_rows = in.h - 1 - (detail ? detail + 1 : 0);
     scroll_to_cursor(s, cursor_position(s, env->model));
-    struct grid g = fit_columns(env, in.w - 1);
+    struct grid g = fit_columns(env, in.w - 1, s->sort);
     draw_head(&in, &g);
     for (int i = 0; i < s->list_rows && s->top + i < s->n; i++)
         draw_layer(&in, 1 + i, &g, env, s->row[s->top + i]);
