@@ -387,8 +387,8 @@ static void histograms_count_every_value(void **state)
 static void looking_inside_moves_nothing(void **state)
 {
     struct driver *d = *state;
-    good(d, "load model tfc; load data digits n=200 test=10; bits * w4a4; "
-            "calibrate 2; mark m; info model; let h = ans.hash");
+    good(d, "load model tfc; load data digits n=200 test=10; train 2; "
+            "bits * w4a4; calibrate 2; mark m; info model; let h = ans.hash");
     good(d, "hist fc1.grad; hist bn1.out; hist fc1.out; eval");
     good(d, "info model; expect ans.hash == $h");
     expect_text(good(d, "diff m"), "nothing differs");
