@@ -122,8 +122,8 @@ const real *golden_reals(struct golden_case *c, const char *key,
     return v;
 }
 
-const double *golden_doubles(struct golden_case *c, const char *key,
-                             int64_t *count)
+double *golden_doubles(struct golden_case *c, const char *key,
+                       int64_t *count)
 {
     const struct tensor *t = need(c, key);
     int64_t n = t ? shape_count(&t->shape) : 0;
@@ -177,17 +177,33 @@ void golden_case_end(struct golden_case *c)
 /* A case that is wrong everywhere need not print everything. */
 #define LINES_MAX 12
 
+ERR_FORMAT(2, 0)
+static void print_line(const struct golden_case *c, const char *fmt,
+                       va_list ap)
+{
+    printf("%s %s: ", c->suite, c->name);
+    vprintf(fmt, ap);
+    putchar('\n');
+}
+
 void golden_fail(struct golden_case *c, const char *fmt, ...)
 {
     va_list ap;
 
-    if (c->differences++ >= LINES_MAX)
+    if (c->differences++ >= LINES_MAX || c->quiet)
         return;
-    printf("%s %s: ", c->suite, c->name);
     va_start(ap, fmt);
-    vprintf(fmt, ap);
+    print_line(c, fmt, ap);
     va_end(ap);
-    putchar('\n');
+}
+
+void golden_note(const struct golden_case *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    print_line(c, fmt, ap);
+    va_end(ap);
 }
 
 bool golden_ok(struct golden_case *c, enum status st, const struct err *e,

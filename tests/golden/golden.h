@@ -23,6 +23,7 @@ struct golden_case {
     const char *dir;          /* of the suite, for further files */
     const json_t *json;
     int differences;          /* 0: passed */
+    bool quiet;               /* differences are counted, not printed */
     struct owned *owned;
 };
 
@@ -55,8 +56,8 @@ const struct tensor *golden_array(struct golden_case *c, const char *key,
 /* As real numbers of this build; count may be NULL. NULL when missing. */
 const real *golden_reals(struct golden_case *c, const char *key,
                          int64_t *count);
-const double *golden_doubles(struct golden_case *c, const char *key,
-                             int64_t *count);
+double *golden_doubles(struct golden_case *c, const char *key,
+                       int64_t *count);
 
 /* Zeroed memory until the case ends; never NULL. */
 void *golden_alloc(struct golden_case *c, size_t count, size_t size);
@@ -65,6 +66,9 @@ void golden_own(struct golden_case *c, void *p, void (*free_fn)(void *p));
 
 /* One difference: printed with suite and case in front. */
 void golden_fail(struct golden_case *c, const char *fmt, ...)
+    ERR_FORMAT(2, 3);
+/* A line about a case that passes. */
+void golden_note(const struct golden_case *c, const char *fmt, ...)
     ERR_FORMAT(2, 3);
 /* A status that is not OK is a difference; returns whether it was OK. */
 bool golden_ok(struct golden_case *c, enum status st, const struct err *e,
