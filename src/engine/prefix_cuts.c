@@ -403,16 +403,18 @@ static bool has_id(const struct live_value *v, int n, int id)
     return false;
 }
 
-/* For the cut's values that the one before does not keep, rounded up. */
+/* For the cut's mark and the values that the one before does not keep, rounded
+ * up. */
 static int levels(const struct choice *ch, int at, int before)
 {
     const struct cut *c = &ch->c->cut[at], *b = &ch->c->cut[before];
-    double sum = 0;
+    double each = (double)sizeof(struct prefix_blob);
+    double sum = each + (double)c->n_seen * (double)sizeof(real);
     for (int i = 0; i < c->n_live; i++) {
         int id = c->live[i].id;
         bool kept = before > 0 && has_id(b->live, b->n_live, id);
         if (!kept && !has_id(c->live, i, id))
-            sum += stored_bytes(ch->p, &c->live[i]);
+            sum += stored_bytes(ch->p, &c->live[i]) + each;
     }
     double n = ceil(sum * ch->batches * LEVELS / ch->limit);
     return n <= LEVELS ? (int)n : LEVELS + 1;

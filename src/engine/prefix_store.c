@@ -1,13 +1,13 @@
 /* The store: values of batches by their fingerprint.
  *
- * What was not used for longest goes first; of some that are about as old,
- * the largest. What the present pass has kept or found stays, so that a pass
+ * What was not used for longest goes first: when a batch keeps new values, its
+ * old ones from behind the change, and not those that later batches are about
+ * to begin with. What the present pass has kept or found stays, so that a pass
  * larger than the limit keeps its first batches instead of none.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/prefix_impl.h"
 
 #define FIRST_BUCKETS 256
-#define LOOKED_AT 16          /* old blobs, for the largest of them */
 
 struct prefix_cache {
     size_t limit, bytes;
@@ -104,14 +104,7 @@ static void evict(struct prefix_cache *c, struct prefix_blob *n)
 /* NULL: all that is there belongs to the present pass. */
 static struct prefix_blob *victim(const struct prefix_cache *c)
 {
-    struct prefix_blob *best = NULL, *i = c->oldest;
-    for (int k = 0; i && k < LOOKED_AT; k++, i = i->newer) {
-        if (i->pass == c->pass)
-            break;
-        if (!best || i->bytes > best->bytes)
-            best = i;
-    }
-    return best;
+    return c->oldest && c->oldest->pass != c->pass ? c->oldest : NULL;
 }
 
 /* Counts the bytes in when there is room for them. */

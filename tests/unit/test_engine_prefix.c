@@ -542,6 +542,59 @@ static void a_cache_without_bytes_is_off(void **state)
     net_free(g);
 }
 
+/* Fewest and most nodes that a batch left out. */
+static void reuse_of(const struct plan_opts *o, struct prefix_cache *c,
+                     int range[2])
+{
+    struct plan *p = plan_of(o);
+    struct prefix *x = NULL;
+    struct err e;
+    const struct prefix_opts po = {c, p, 4 * o->batch, false};
+    prefix_cache_begin(c);
+    assert_int_equal(prefix_new(&po, &x, &e), STATUS_OK);
+    range[0] = 1000;
+    range[1] = 0;
+    for (uint64_t i = 0; i < 4; i++) {
+        const struct digest rows = rows_of(20 + i);
+        int nodes = prefix_find(x, &rows);
+        fill_input(p, 20 + i);
+        range[0] = nodes < range[0] ? nodes : range[0];
+        range[1] = nodes > range[1] ? nodes : range[1];
+        if (prefix_forward(x, NULL, &e))
+            fail_msg("%s", e.text);
+    }
+    prefix_free(x);
+    plan_free(p);
+}
+
+/* What a batch keeps anew takes the place of what it kept before its layer
+ * changed, not of what later batches are about to begin with. */
+static void a_full_cache_serves_all_batches_alike(void **state)
+{
+    (void)state;
+    int served = 0;
+    for (size_t limit = 20000; limit < 60000; limit += 1000) {
+        struct graph *g = small_net();
+        struct plan_opts o = small_opts(g);
+        struct prefix_cache *c = cache_of(limit);
+        int range[2];
+        o.batch = 32;
+        reuse_of(&o, c, range);
+        reuse_of(&o, c, range);
+        for (int bits = 3; bits < 7; bits++) {
+            set_bits(g, "conv2.w", bits);
+            reuse_of(&o, c, range);
+            if (range[0] != range[1])
+                fail_msg("limit %zu, %d bits: %d to %d nodes", limit, bits,
+                         range[0], range[1]);
+            served += range[0] > 0;
+        }
+        prefix_cache_free(c);
+        net_free(g);
+    }
+    assert_true(served > 0);
+}
+
 static void read_only_passes_keep_nothing(void **state)
 {
     (void)state;
@@ -682,6 +735,7 @@ int main(void)
         cmocka_unit_test(every_kind_gives_the_same),
         cmocka_unit_test(later_changes_run_fewer_steps),
         cmocka_unit_test(a_cache_without_bytes_is_off),
+        cmocka_unit_test(a_full_cache_serves_all_batches_alike),
         cmocka_unit_test(read_only_passes_keep_nothing),
         cmocka_unit_test(values_off_the_grid_are_kept_whole),
         cmocka_unit_test(stopped_passes_leave_nothing_wrong),
