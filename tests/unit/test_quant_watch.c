@@ -15,7 +15,7 @@ static struct quantizer *quantizer(const char *text)
 {
     struct err e = {0};
     struct qspec s;
-    struct quantizer *q;
+    struct quantizer *q = NULL;
 
     if (qspec_parse(text, NULL, &s, &e) != STATUS_OK ||
         quantizer_new(&s, 1, &q, &e) != STATUS_OK)
