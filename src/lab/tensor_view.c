@@ -13,6 +13,7 @@
 #include "lab/state.h"
 
 #define PROBE_SAMPLES 64
+#define PROBE_VALUES (1 << 22)
 #define GLANCE_SAMPLES 8      /* at most; */
 #define GLANCE_VALUES 16384   /* the largest activation has about so many */
 #define GLANCE_INTERVAL 0.25  /* seconds between two glances */
@@ -142,20 +143,26 @@ static enum status probe_run(struct lab *l, struct plan *p, bool gradients,
     return s;
 }
 
-/* At least two: a batch norm may want the variance of its batch. */
-static int64_t probe_samples(const struct lab *l)
+/* All values of a probe stay in memory, with gradients twice as many: of large
+ * nets it sees fewer samples, and a glance is short. At least two: a batch
+ * norm may want the variance of its batch. */
+static int64_t probe_samples(const struct lab *l, bool gradients)
 {
-    int64_t most = 1, n = dataset_size(l->data, SPLIT_TRAIN);
-    int64_t samples = PROBE_SAMPLES;
-    for (int i = 0; l->glance && i < l->graph->n_node; i++) {
+    int64_t widest = 1, all = 1, n = dataset_size(l->data, SPLIT_TRAIN);
+    for (int i = 0; i < l->graph->n_node; i++) {
         struct shape one = l->graph->node[i].shape;
         one.dim[0] = 1;
         int64_t values = shape_count(&one);
-        most = values > most ? values : most;
-        samples = GLANCE_VALUES / most;
-        samples = samples < 2 ? 2 : samples;
-        samples = samples > GLANCE_SAMPLES ? GLANCE_SAMPLES : samples;
+        widest = values > widest ? values : widest;
+        all += values;
     }
+    int64_t samples = PROBE_VALUES / (gradients ? 2 * all : all);
+    samples = samples > PROBE_SAMPLES ? PROBE_SAMPLES : samples;
+    if (l->glance && samples > GLANCE_VALUES / widest)
+        samples = GLANCE_VALUES / widest;
+    if (l->glance && samples > GLANCE_SAMPLES)
+        samples = GLANCE_SAMPLES;
+    samples = samples < 2 ? 2 : samples;
     return n < samples ? n : samples;
 }
 
@@ -165,7 +172,7 @@ static enum status probe_make(struct lab *l, bool gradients,
     struct plan_opts o;
     plan_opts_default(&o);
     o.graph = l->graph;
-    o.batch = probe_samples(l);
+    o.batch = probe_samples(l, gradients);
     o.mode = MODE_FAKE;
     o.train = gradients;
     o.keep_values = true;
