@@ -89,8 +89,8 @@ def block(job, x):
 
 def ours(lab, name, batch, mode):
     return lab.median_ms(
-        ["set train.batch %d" % batch, "load model " + name,
-         "load data random n=%d" % (3 * batch), "qconfig fbgemm",
+        ["set eval.batch %d" % batch, "load model " + name,
+         "load data random n=%d" % (2 * batch), "qconfig fbgemm",
          "calibrate 1 batches", "target fbgemm",
          "bench eval %s n=%d" % (mode, CALLS)])
 
