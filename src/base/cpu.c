@@ -2,11 +2,13 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/cpu.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #if defined(__x86_64__)
@@ -17,12 +19,25 @@
 static struct cpu the_cpu;
 static pthread_once_t the_cpu_once = PTHREAD_ONCE_INIT;
 
+/* A container's share of processor time: "MICROSECONDS PERIOD", or "max
+ * PERIOD" (Linux, cgroup-v2, cpu.max). */
+static int quota_cores(int cores)
+{
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    double time, period;
+    bool limited = f && fscanf(f, "%lf %lf", &time, &period) == 2 &&
+                   time > 0 && period > 0 && time < cores * period;
+    if (f)
+        fclose(f);
+    return limited ? (int)ceil(time / period) : cores;
+}
+
 static int count_cores(void)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return CPU_COUNT(&set);
+        return quota_cores(CPU_COUNT(&set));
     return 1;
 }
 
@@ -103,6 +118,12 @@ const struct cpu *cpu_get(void)
 {
     pthread_once(&the_cpu_once, read_cpu);
     return &the_cpu;
+}
+
+int64_t clock_preemptions(void)
+{
+    struct rusage use;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? use.ru_nivcsw : 0;
 }
 
 double clock_seconds(void)

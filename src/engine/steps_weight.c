@@ -14,6 +14,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/sheet.h"
 #include "engine/weights.h"
 
 struct weight_step {
@@ -77,6 +78,19 @@ static float *bn_grads(const struct plan *p, int bn, int row)
     return p->graph->param[p->graph->node[bn].param[row]].grad;
 }
 
+ENGINE_CLONES static void scale_row(const float *w, float factor,
+                                    float *scaled, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        scaled[i] = w[i] * factor;
+}
+
+static bool is_large(const struct weight_prep *w)
+{
+    return w->channels * w->inner > SHEET_PARALLEL;
+}
+
 /* r and factor from the running statistics before this batch moves them;
  * scaled = w * factor. */
 static void scale_weights(const struct plan *p, struct weight_prep *w)
@@ -89,11 +103,12 @@ static void scale_weights(const struct plan *p, struct weight_prep *w)
     float *r = plan_floats(p, w->root);
     float *factor = plan_floats(p, w->factor);
     float *scaled = plan_floats(p, w->scaled);
+#pragma omp parallel for schedule(static) if (is_large(w))
     for (int64_t o = 0; o < w->channels; o++) {
         r[o] = sqrtf(var[o] + eps);
         factor[o] = gamma[o] / r[o];
-        for (int64_t i = o * w->inner; i < (o + 1) * w->inner; i++)
-            scaled[i] = weight[i] * factor[o];
+        scale_row(weight + o * w->inner, factor[o], scaled + o * w->inner,
+                  w->inner);
     }
 }
 
@@ -148,6 +163,29 @@ static enum status bias_run(struct plan *p, struct step *s, struct err *e)
                           plan_floats(p, w->bias_eff), c->view, e);
 }
 
+#define LANES 8               /* of a sum */
+
+/* dw += d * factor; returns the sum of d * w. */
+ENGINE_CLONES static double unscale_row(const float *d, const float *w,
+                                        float factor, float *dw, int64_t n)
+{
+    double lane[LANES] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) {
+            lane[l] += (double)d[i + l] * (double)w[i + l];
+            dw[i + l] += d[i + l] * factor;
+        }
+    for (; i < n; i++) {
+        sum += (double)d[i] * (double)w[i];
+        dw[i] += d[i] * factor;
+    }
+    for (int l = 0; l < LANES; l++)
+        sum += lane[l];
+    return sum;
+}
+
 /* dw += dscaled * factor; dfactor[o] += sum_i dscaled[o,i] * w[o,i];
  * dgamma += dfactor / r. The running variance is a constant, as in torch. */
 static void unscale_grads(const struct plan *p, struct weight_prep *w,
@@ -159,13 +197,12 @@ static void unscale_grads(const struct plan *p, struct weight_prep *w,
     const float *factor = plan_floats(p, w->factor);
     const float *dfactor = plan_floats(p, w->dfactor);
     float *dgamma = bn_grads(p, w->bn, 0);
+#pragma omp parallel for schedule(static) if (is_large(w))
     for (int64_t o = 0; o < w->channels; o++) {
-        double sum = 0;
-        for (int64_t i = o * w->inner; i < (o + 1) * w->inner; i++) {
-            sum += (double)dscaled[i] * (double)weight[i];
-            dw[i] += dscaled[i] * factor[o];
-        }
-        double d = (double)dfactor[o] + sum;
+        int64_t at = o * w->inner;
+        double d = (double)dfactor[o] +
+                   unscale_row(dscaled + at, weight + at, factor[o], dw + at,
+                               w->inner);
         dgamma[o] += (float)(d / (double)r[o]);
     }
 }

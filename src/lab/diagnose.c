@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <omp.h>
+
 #include "base/arena.h"
+#include "base/cpu.h"
 #include "lab/cmd.h"
 #include "lab/json_text.h"
 #include "lab/layer_stats.h"
@@ -20,6 +23,8 @@
 #define GUESS 1.5             /* times 1 / classes: no better than guessing */
 #define YOUNG_EPOCHS 3
 #define WINDOW_LEAST 0.5      /* of an epoch, to speak of what it moved */
+#define BUSY_SECONDS 2        /* of training in the last epoch, at least */
+#define BUSY_RATE 50          /* preemptions a second */
 
 /* How good the last result was. A net whose accuracy has gone is searched for
  * the reason, by what would be harmless elsewhere: two bits on the range of
@@ -126,6 +131,24 @@ static bool holds_elsewhere(struct look *k, struct finding *out)
     bool other = l->observed && l->origin.data &&
                  strcmp(l->observed, l->origin.data) != 0;
     return other && points_where(k, out, observing);
+}
+
+static bool holds_threads(struct look *k, struct finding *out)
+{
+    int threads = omp_get_max_threads(), cores = cpu_get()->cores;
+    (void)k;
+    str_printf(&out->where, "%d threads, processors for %d", threads, cores);
+    return threads > cores;
+}
+
+/* An idle machine takes a thread off its processor a few times a second; one
+ * with another program at work, every few milliseconds. */
+static bool holds_busy(struct look *k, struct finding *out)
+{
+    const struct epoch_sums *s = &k->lab->last_epoch;
+    double rate = s->preempted / s->seconds;
+    str_printf(&out->where, "interrupted %.0f times a second", rate);
+    return s->seconds > BUSY_SECONDS && rate > BUSY_RATE;
 }
 
 /* ---- rows of motion ---- */
@@ -545,6 +568,12 @@ const struct diagnosis diagnosis_table[] = {
     { .name = "other data", .flags = DIAG_STATE, .holds = holds_elsewhere,
       .help = "observers are on and will move to data other than what they "
               "learned from; `disable observer *`" },
+    { .name = "threads", .flags = DIAG_STATE, .holds = holds_threads,
+      .help = "threads that share a processor wait for each other; "
+              "`set threads 0` takes as many as there are processors" },
+    { .name = "busy machine", .flags = DIAG_EPOCH, .holds = holds_busy,
+      .help = "other programs use the processors; fewer threads, or "
+              "OMP_WAIT_POLICY=passive in the environment, lose less" },
     { .name = "nothing moves", .flags = DIAG_EPOCH, .holds = holds_no_flips,
       .help = "no weight code changed in the last epoch: the learning rate "
               "is too small for the grid" },

@@ -249,6 +249,7 @@ static void batch_done(struct lab *l, const struct batch_result *r)
     mean_add(&sum->acc, r->acc, sum->n, r->n);
     sum->n += r->n;
     sum->seconds += r->seconds;
+    sum->preempted += (double)r->preempted;
     double speed = r->seconds > 0 ? 1 / r->seconds : 0;
     l->speed = l->speed > 0 ? 0.9 * l->speed + 0.1 * speed : speed;
     series_add(l, "loss", x, r->loss);
@@ -330,6 +331,7 @@ static enum status epoch_done(struct lab *l, struct err *e)
     motion_epoch(l);
     print_epoch(l, m);
     stream_epoch(l, m);
+    l->last_epoch = l->epoch;
     l->epoch = (struct epoch_sums){ 0 };
     l->gen.metrics++;
     diagnose_epoch(l);

@@ -26,6 +26,7 @@ struct epoch_sums {           /* running means of the present epoch */
     double loss, acc;
     int64_t n;
     double seconds;
+    double preempted;         /* times a thread had to make way */
 };
 
 struct event {                /* `at 3 disable observer *` */

@@ -29,6 +29,8 @@ struct lab *lab_new(const struct lab_opts *o, struct err *e)
     l->tool.threads = o->threads;
     if (o->threads > 0)
         omp_set_num_threads(o->threads);
+    else if (omp_get_max_threads() == omp_get_num_procs())
+        omp_set_num_threads(cpu_get()->cores);      /* a quota may be less */
     enum status s = STATUS_OK;
     if (o->record)
         s = record_open(l, o->record, e);

@@ -131,7 +131,7 @@ static enum status fact_data(struct facts *f, const char *v, struct err *e)
 
 static enum status fact_epoch(struct facts *f, const char *v, struct err *e)
 {
-    struct epoch_sums s;
+    struct epoch_sums s = { 0 };
     if (sscanf(v, "%lf %lf %" SCNd64 " %lf", &s.loss, &s.acc, &s.n,
                &s.seconds) != 4 || s.n < 0)
         return err_set(e, STATUS_FORMAT, "bad 'epoch' line: %.60s", v);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/cpu.h"
 #include "engine/target.h"
 #include "lab/settings.h"
 #include "lab/state.h"
@@ -192,7 +193,7 @@ static enum status apply_threads(struct lab *l, struct err *e)
 {
     (void)e;
     omp_set_num_threads(l->tool.threads > 0 ? (int)l->tool.threads
-                                            : omp_get_num_procs());
+                                            : cpu_get()->cores);
     return STATUS_OK;
 }
 

@@ -80,7 +80,7 @@ struct lab {
     const struct where *where;            /* of the command that runs */
     int nesting;
     struct goal goal;
-    struct epoch_sums epoch;
+    struct epoch_sums epoch, last_epoch;
     struct event_list events;
 
     struct answer ans;

@@ -46,16 +46,40 @@ static const struct turns turn_table[FIXED_ROUNDINGS] = {
     [FIXED_RND_MIN_INF] = {ABOVE_HALF, -HALF},
 };
 
+/* v or 0. By bits: a comparison that chose would be a jump
+ * (quant/select.h). */
+static inline __attribute__((always_inline)) double keep_if(bool c, double v)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &v, sizeof bits);
+    bits &= 0 - (uint64_t)c;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static inline __attribute__((always_inline)) double one_if(bool c)
+{
+    return keep_if(c, 1);
+}
+
+/* trunc(v), which compilers leave scalar where inexactness may raise a flag;
+ * rint they do not. */
+static inline __attribute__((always_inline)) double whole_part(double v)
+{
+    double a = fabs(v), k = rint(a);
+
+    return copysign(k - one_if(k > a), v);
+}
+
 QUANT_CLONES static void round_by_turns(struct turns at, const double *v,
                                         double *whole, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        double t = trunc(v[i]), r = v[i] - t;
-        double up = r >= at.up ? 1.0 : 0.0;
-        double down = r <= at.down ? 1.0 : 0.0;
+        double t = whole_part(v[i]), r = v[i] - t;
 
-        whole[i] = t + (up - down);
+        whole[i] = t + (one_if(r >= at.up) - one_if(r <= at.down));
     }
 }
 
@@ -178,10 +202,28 @@ static void apply_zero(const struct fixed_type *t, struct limits l,
     saturate_to_zero(l, q, n);
 }
 
+/* Plain wrapping, N = 0, where double holds every step exactly: the other
+ * values stay outside, for wrap_one. */
+QUANT_CLONES static void wrap_plain(struct limits l, double period,
+                                    double *q, int64_t n)
+{
+    double per_period = 1 / period;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        double from_lo = q[i] - l.lo, turns = whole_part(from_lo * per_period);
+        double down = turns - one_if(turns * period > from_lo);
+
+        q[i] -= keep_if(fabs(q[i]) < 0x1p52, down * period);
+    }
+}
+
 static void apply_wrap(const struct fixed_type *t, struct limits l,
                        const double *v, double *q, int64_t n)
 {
     (void)v;
+    if (t->saturated == 0)
+        wrap_plain(l, ldexp(1, t->width), q, n);
     for (int64_t i = 0; i < n; i++)
         if (is_outside(&l, q[i]))
             q[i] = isfinite(q[i]) ? wrap_one(t, q[i]) : 0;

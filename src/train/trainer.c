@@ -404,7 +404,6 @@ static enum status next_plan(struct trainer *t, int64_t n, struct plan **out,
     o.train = true;
     o.fold = t->set.bn_fold;
     o.grad = t->set.grad;
-    o.sums = t->set.sums;
     o.backend = t->set.backend;
     o.deployed = t->set.forward == FORWARD_DEPLOYED;
     o.target = t->set.target;
@@ -417,6 +416,7 @@ enum status trainer_step(struct trainer *t, const struct tick *tick,
                          struct batch_result *out, struct err *e)
 {
     double start = clock_seconds();
+    int64_t preemptions = clock_preemptions();
     int64_t n = feed_next_rows(&t->feed), position = t->feed.batcher.position;
     int64_t epoch = t->epoch;
     struct plan *plan;
@@ -447,6 +447,7 @@ enum status trainer_step(struct trainer *t, const struct tick *tick,
                                 .batch = t->set.batch,
                                 .epoch_end = result.epoch_end };
     watch_step(&t->watch, &seen);
+    result.preempted = clock_preemptions() - preemptions;
     result.seconds = clock_seconds() - start;
     *out = result;
     return STATUS_OK;

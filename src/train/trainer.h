@@ -123,6 +123,7 @@ void trainer_epoch_loss(struct trainer *t, double loss);
 struct batch_result {
     double loss, acc, grad_norm, lr, seconds;
     int64_t n;
+    int64_t preempted;        /* times a thread had to make way meanwhile */
     bool epoch_end;           /* this was the last batch of an epoch */
 };
 /* One batch: forward, loss, backward, optimiser. Quantizer or graph changes

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 
 
 def machine():
@@ -50,6 +51,10 @@ def main():
         names = a.models.split(",") if a.models else table
         return [n for n in names if n in table]
 
+    def each(compare, name):
+        print("%s ..." % name, file=sys.stderr, flush=True)
+        return compare(lab, name, a.rounds)
+
     def keep(what, rows, table):
         report[what] = rows
         lines.extend([""] + table)
@@ -61,11 +66,10 @@ def main():
 
     what = a.what.split(",")
     if "steps" in what:
-        rows = [steps.compare(lab, m, a.rounds) for m in chosen(steps.MODELS)]
+        rows = [each(steps.compare, m) for m in chosen(steps.MODELS)]
         keep("steps", rows, steps.table(rows))
     if "infer" in what:
-        rows = sum((infer.compare(lab, m, a.rounds)
-                    for m in chosen(infer.MODELS)), [])
+        rows = sum((each(infer.compare, m) for m in chosen(infer.MODELS)), [])
         keep("infer", rows, infer.table(rows))
     if "epochs" in what and a.data:
         r = epochs.compare(lab, os.path.join(a.data, "mnist"))

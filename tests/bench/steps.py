@@ -17,8 +17,7 @@ QATS = ["qat", "qat+cl+fopt"]
 OURS = {"float": [],
         "qat w8a8": ["qconfig fbgemm"],
         "qat w4a4": ["qconfig fbgemm", "bits * w4a4"],
-        "lsq w8a8": ["qconfig fbgemm", "range *.w lsq", "range *.out lsq",
-                     "calibrate 1 batches"]}
+        "lsq w8a8": ["qconfig fbgemm", "range *.w lsq", "range *.out lsq"]}
 STEPS = 12
 
 
