@@ -20,6 +20,7 @@ struct pool {
     struct taps *row, *col;   /* one an output row, column */
     const float *divisor;     /* (OH,OW), averages only */
     bool tiled;               /* windows cover each pixel once */
+    bool pairs;               /* two columns wide, none outside */
     const float *x, *dy;
     float *y, *dx;
     unsigned char *winner;
@@ -101,6 +102,31 @@ ENGINE_CLONES static void k_along(const struct pool *p,
     }
 }
 
+/* Windows of two without a border, the usual ones: no loop over taps. */
+ENGINE_CLONES static void k_along_pairs(const struct pool *p,
+                                        const struct row_buffer *down,
+                                        struct row_buffer *y)
+{
+    const struct pool_geom *g = &p->g;
+    int64_t c = g->c, step = g->dw * c;
+    for (int64_t j = 0; j < g->ow; j++) {
+        const float *x = down->best + p->col[j].start * c;
+        const int32_t *tap = down->tap + p->col[j].start * c;
+        float *best = y->best + j * c;
+        int32_t *win = y->tap + j * c;
+        for (int64_t k = 0; k < c; k += LANES) {
+#pragma omp simd
+            for (int l = 0; l < LANES; l++) {
+                float u = x[k + l], v = x[k + step + l];
+                int32_t s = tap[k + l], t = tap[k + step + l] + 1;
+                int more = (v > u) | (v != v) | ((v == u) & (t < s));
+                best[k + l] = more ? v : u;
+                win[k + l] = more ? t : s;
+            }
+        }
+    }
+}
+
 ENGINE_CLONES static void k_bytes(const int32_t *tap, unsigned char *byte,
                                   int64_t n)
 {
@@ -122,7 +148,7 @@ static void max_short_row(const struct pool *p, int64_t n, int64_t i)
         k_down_next(x + a * g->dh * row, a * kw, &down, row);
     memset(down.best + row, 0, LANES * sizeof(float));
     memset(down.tap + row, 0, LANES * sizeof(int32_t));
-    k_along(p, &down, &y);
+    (p->pairs ? k_along_pairs : k_along)(p, &down, &y);
     int64_t at = (n * g->oh + i) * out;
     memcpy(p->y + at, y.best, (size_t)out * sizeof(float));
     if (p->winner)
@@ -445,6 +471,8 @@ static struct pool *pool_new(struct plan *p, int node)
     o->tiled = g->dh == 1 && g->dw == 1 && g->pt == 0 && g->pl == 0 &&
                g->sh == g->kh && g->sw == g->kw && g->oh * g->sh == g->h &&
                g->ow * g->sw == g->w;
+    o->pairs = g->kw == 2 && g->pl == 0 &&
+               (g->ow - 1) * g->sw + g->dw < g->w;
     return o;
 }
 

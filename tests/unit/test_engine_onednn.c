@@ -1,4 +1,4 @@
-/* The doors to oneDNN against plain sums, with guards around what it writes.
+/* Float products, by oneDNN and our own, against plain sums, with guards around what it writes.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 #include <stdlib.h>
@@ -8,8 +8,10 @@
 #include "common/test_main.h"
 
 #include "base/arena.h"
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "engine/onednn.h"
+#include "engine/thin_conv.h"
 
 #define GUARD 1024            /* bytes behind a block */
 
@@ -291,6 +293,101 @@ static void gradients_in_bf16_are_sums_of_products(void **state)
     dnn_free(d);
 }
 
+/* ---- of one input channel, without oneDNN ---- */
+
+static struct conv_geom thin_geom(struct rng *r)
+{
+    static const int64_t outputs[] = {1, 2, 5, 6, 8, 16, 24};
+    struct conv_geom g = {
+        .n = 1 + (int64_t)rng_below(r, 20),
+        .ci = 1,
+        .co = outputs[rng_below(r, 7)],
+        .h = 5 + (int64_t)rng_below(r, 12),
+        .w = 7 + (int64_t)rng_below(r, 16),
+        .kh = 1 + (int64_t)rng_below(r, 5),
+        .kw = rng_below(r, 2) ? 3 : 5,
+        .sh = 1, .sw = 1, .dh = 1, .dw = 1, .groups = 1,
+    };
+    g.pt = (int64_t)rng_below(r, (uint64_t)g.kh);
+    g.pb = (int64_t)rng_below(r, (uint64_t)g.kh);
+    g.pl = (int64_t)rng_below(r, (uint64_t)g.kw);
+    g.pr = (int64_t)rng_below(r, (uint64_t)g.kw);
+    g.oh = out_extent(g.h, g.kh, 1, 1, g.pt + g.pb);
+    g.ow = out_extent(g.w, g.kw, 1, 1, g.pl + g.pr);
+    return g;
+}
+
+static void check_thin(const struct trial *t, const struct block *bias,
+                       enum dnn_dir dir, int threads)
+{
+    static void (*const run[])(const struct thin_conv *) = {
+        thin_conv_forward, thin_conv_back_data, thin_conv_back_weights,
+    };
+    static const term_fn terms[] = {term_y, term_x, term_w};
+    const struct block *like[] = {&t->y, &t->x, &t->w};
+    size_t bytes = like[dir]->bytes, n = bytes / sizeof(float);
+    struct block to = block_new(bytes);
+    struct block scratch = block_new(thin_conv_scratch(&t->g, threads));
+    double *want = mem_alloc(n, sizeof(*want));
+    double *got = mem_alloc(n, sizeof(*got));
+    each_term(t, terms[dir], want);
+    for (size_t i = 0; bias && i < n; i++)
+        want[i] += at(bias, (int64_t)i % t->g.co);
+    const struct thin_conv c = {
+        .geom = t->g,
+        .threads = threads,
+        .x = (const float *)(const void *)t->x.data,
+        .w = (const float *)(const void *)t->w.data,
+        .y = (const float *)(const void *)t->y.data,
+        .bias = bias ? (const float *)(const void *)bias->data : NULL,
+        .to = (float *)(void *)to.data,
+        .scratch = scratch.data,
+    };
+    run[dir](&c);
+    for (size_t i = 0; i < n; i++)
+        got[i] = at(&to, (int64_t)i);
+    assert_doubles_near(got, want, n, 0, 0);
+    mem_free(want);
+    mem_free(got);
+    block_free(&to);
+    block_free(&scratch);
+}
+
+static void grey_images_are_convolved_in_all_directions(void **state)
+{
+    (void)state;
+    struct rng *r = rng_new(4, RNG_GENERATE);
+    int checked = 0;
+    for (int i = 0; i < 200; i++) {
+        struct trial t = {.g = thin_geom(r)};
+        const struct conv_geom *g = &t.g;
+        if (g->ow < 1 || g->oh < 1 || !thin_conv_fits(g))
+            continue;
+        size_t f = sizeof(float);
+        t.x = block_new((size_t)(g->n * g->h * g->w) * f);
+        t.y = block_new((size_t)(g->n * g->oh * g->ow * g->co) * f);
+        t.w = block_new((size_t)(g->co * g->kh * g->kw) * f);
+        struct block bias = block_new((size_t)g->co * f);
+        fill(&t.x, r);
+        fill(&t.y, r);
+        fill(&t.w, r);
+        fill(&bias, r);
+        int threads = 1 + i % 3;
+        check_thin(&t, i % 2 ? &bias : NULL, DNN_FORWARD, threads);
+        check_thin(&t, NULL, DNN_BACK_DATA, threads);
+        check_thin(&t, NULL, DNN_BACK_WEIGHTS, threads);
+        block_free(&t.x);
+        block_free(&t.y);
+        block_free(&t.w);
+        block_free(&bias);
+        checked++;
+    }
+    rng_free(r);
+    if (!cpu_get()->avx2 || !cpu_get()->fma)
+        skip();
+    assert_in_range(checked, 100, 200);
+}
+
 static void products_add_and_turn(void **state)
 {
     (void)state;
@@ -341,6 +438,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_are_sums_of_products),
         cmocka_unit_test(gradients_in_bf16_are_sums_of_products),
+        cmocka_unit_test(grey_images_are_convolved_in_all_directions),
         cmocka_unit_test(products_add_and_turn),
     };
     return cmocka_run_group_tests_name("engine onednn", tests, NULL, NULL);

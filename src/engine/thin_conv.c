@@ -1,0 +1,423 @@
+/* Convolutions of one input channel.
+ *
+ * An image is copied into a frame of zeros first, so that no tap needs to ask
+ * whether it is inside; output rows are copied out and in by way of a frame
+ * whose last pixel has room behind it: a vector of LANES channels may reach
+ * into the next pixel, whose own numbers come later (forward) or meet a
+ * weight of 0 (backward). SPDX-License-Identifier: GPL-3.0-or-later */
+#include "engine/thin_conv.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "engine/sheet.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define THIN_AVX2 1
+#include <immintrin.h>
+#else
+#define THIN_AVX2 0
+#endif
+
+#define LANES 8
+#define PIXELS 7              /* at once: sums stay in registers */
+#define KERNEL_MAX 7          /* rows */
+#define KERNEL_WIDE 5         /* columns */
+#define CHANNELS_MAX 64
+#define FRAME_MAX 65536       /* reals */
+#define PART_IMAGES 8         /* whose weight gradients are one sum */
+
+/* ---- sizes ---- */
+
+static int64_t blocks_of(const struct conv_geom *g)
+{
+    return (g->co + LANES - 1) / LANES;
+}
+
+/* The image with its borders, and the output with as many around it as taps
+ * can reach. */
+static int64_t x_width(const struct conv_geom *g)
+{
+    return g->w + g->pl + g->pr;
+}
+
+static int64_t x_frame(const struct conv_geom *g)
+{
+    return (g->h + g->pt + g->pb) * x_width(g) + PIXELS + LANES;
+}
+
+static int64_t y_width(const struct conv_geom *g)
+{
+    return g->ow + 2 * (g->kw - 1);
+}
+
+static int64_t y_frame(const struct conv_geom *g)
+{
+    return ((g->oh + 2 * (g->kh - 1)) * y_width(g) + PIXELS) * g->co + LANES;
+}
+
+bool thin_conv_fits(const struct conv_geom *g)
+{
+    bool channels = g->co <= LANES || g->co % LANES == 0;
+    return THIN_AVX2 && cpu_get()->avx2 && cpu_get()->fma && g->ci == 1 && g->groups == 1 && g->sh == 1 && g->sw == 1 &&
+           g->dh == 1 && g->dw == 1 && (g->kw == 3 || g->kw == KERNEL_WIDE) &&
+           g->kh <= KERNEL_MAX && channels && g->co <= CHANNELS_MAX &&
+           g->pt < g->kh && g->pb < g->kh && g->pl < g->kw &&
+           g->pr < g->kw && g->ow >= PIXELS && g->w >= PIXELS &&
+           x_frame(g) <= FRAME_MAX && y_frame(g) <= FRAME_MAX;
+}
+
+static int64_t taps_of(const struct conv_geom *g)
+{
+    return g->kh * g->kw;
+}
+
+/* Reals of all weights as (blocks, KH, KW, LANES). */
+static int64_t wide_weights(const struct conv_geom *g)
+{
+    return blocks_of(g) * taps_of(g) * LANES;
+}
+
+static int64_t parts_of(const struct conv_geom *g)
+{
+    return (g->n + PART_IMAGES - 1) / PART_IMAGES;
+}
+
+static int64_t lane_reals(const struct conv_geom *g)
+{
+    return x_frame(g) + y_frame(g);
+}
+
+size_t thin_conv_scratch(const struct conv_geom *g, int threads)
+{
+    int64_t reals = (1 + parts_of(g)) * wide_weights(g) +
+                    threads * lane_reals(g);
+    return (size_t)reals * sizeof(float);
+}
+
+#if THIN_AVX2
+
+#define THIN static __attribute__((target("avx2,fma")))
+#define THIN_INLINE \
+    static inline __attribute__((target("avx2,fma"), always_inline))
+
+/* ---- scratch ---- */
+
+static float *weights_at(const struct thin_conv *c)
+{
+    return c->scratch;
+}
+
+static float *part_at(const struct thin_conv *c, int64_t part)
+{
+    return weights_at(c) + (1 + part) * wide_weights(&c->geom);
+}
+
+/* This thread's frames. */
+static float *frames_at(const struct thin_conv *c)
+{
+    return part_at(c, parts_of(&c->geom)) +
+           omp_get_thread_num() * lane_reals(&c->geom);
+}
+
+/* Channels beyond the last one are 0. */
+static void widen_weights(const struct thin_conv *c)
+{
+    const struct conv_geom *g = &c->geom;
+    float *to = weights_at(c);
+    for (int64_t b = 0; b < blocks_of(g); b++)
+        for (int64_t t = 0; t < taps_of(g); t++)
+            for (int64_t l = 0; l < LANES; l++, to++) {
+                int64_t o = b * LANES + l;
+                *to = o < g->co ? c->w[o * taps_of(g) + t] : 0.0f;
+            }
+}
+
+/* Image n of x in its frame, whose borders are 0. */
+static void frame_x(const struct thin_conv *c, int64_t n, float *frame)
+{
+    const struct conv_geom *g = &c->geom;
+    const float *x = c->x + n * g->h * g->w;
+    memset(frame, 0, (size_t)x_frame(g) * sizeof(float));
+    frame += g->pt * x_width(g) + g->pl;
+    for (int64_t i = 0; i < g->h; i++)
+        memcpy(frame + i * x_width(g), x + i * g->w,
+               (size_t)g->w * sizeof(float));
+}
+
+/* Likewise of y. */
+static void frame_y(const struct thin_conv *c, int64_t n, float *frame)
+{
+    const struct conv_geom *g = &c->geom;
+    const float *y = c->y + n * g->oh * g->ow * g->co;
+    int64_t row = y_width(g) * g->co;
+    memset(frame, 0, (size_t)y_frame(g) * sizeof(float));
+    frame += (g->kh - 1) * row + (g->kw - 1) * g->co;
+    for (int64_t i = 0; i < g->oh; i++)
+        memcpy(frame + i * row, y + i * g->ow * g->co,
+               (size_t)(g->ow * g->co) * sizeof(float));
+}
+
+/* ---- forward ---- */
+
+/* PIXELS pixels, LANES channels; x: the first tap of the first pixel. */
+THIN_INLINE void forward_pixels(const struct conv_geom *g, const float *x,
+                                const float *w, __m256 sum[PIXELS],
+                                int64_t kw)
+{
+    int64_t width = x_width(g);
+    for (int64_t k = 0; k < g->kh; k++)
+        for (int64_t m = 0; m < kw; m++, w += LANES) {
+            __m256 v = _mm256_loadu_ps(w);
+#pragma GCC unroll 8
+            for (int p = 0; p < PIXELS; p++) {
+                __m256 a = _mm256_broadcast_ss(x + k * width + m + p);
+                sum[p] = _mm256_fmadd_ps(a, v, sum[p]);
+            }
+        }
+}
+
+/* A block of channels of one row, into the frame of y. */
+THIN_INLINE void forward_row(const struct thin_conv *c, const float *x,
+                             int64_t block, float *row, int64_t kw)
+{
+    const struct conv_geom *g = &c->geom;
+    const float *w = weights_at(c) + block * taps_of(g) * LANES;
+    float bias[LANES] = {0};
+    for (int64_t l = 0; c->bias && l < LANES; l++)
+        if (block * LANES + l < g->co)
+            bias[l] = c->bias[block * LANES + l];
+    for (int64_t j = 0; j < g->ow; j += PIXELS) {
+        int64_t at = j + PIXELS > g->ow ? g->ow - PIXELS : j;
+        __m256 sum[PIXELS];
+        for (int p = 0; p < PIXELS; p++)
+            sum[p] = _mm256_loadu_ps(bias);
+        forward_pixels(g, x + at, w, sum, kw);
+        for (int p = 0; p < PIXELS; p++)
+            _mm256_storeu_ps(row + (at + p) * g->co + block * LANES, sum[p]);
+    }
+}
+
+THIN_INLINE void forward_image(const struct thin_conv *c, int64_t n,
+                               int64_t kw)
+{
+    const struct conv_geom *g = &c->geom;
+    float *x = frames_at(c), *row = x + x_frame(g);
+    frame_x(c, n, x);
+    for (int64_t i = 0; i < g->oh; i++) {
+        for (int64_t b = 0; b < blocks_of(g); b++)
+            forward_row(c, x + i * x_width(g), b, row, kw);
+        memcpy(c->to + (n * g->oh + i) * g->ow * g->co, row,
+               (size_t)(g->ow * g->co) * sizeof(float));
+    }
+}
+
+THIN void forward_3(const struct thin_conv *c, int64_t n)
+{
+    forward_image(c, n, 3);
+}
+
+THIN void forward_5(const struct thin_conv *c, int64_t n)
+{
+    forward_image(c, n, 5);
+}
+
+/* ---- backward to the weights ---- */
+
+/* dw of kernel row k, from one output row. */
+THIN_INLINE void weights_row(const struct conv_geom *g, const float *x,
+                             const float *y, float *dw, int64_t kw)
+{
+    __m256 sum[KERNEL_WIDE];
+    for (int64_t m = 0; m < kw; m++)
+        sum[m] = _mm256_loadu_ps(dw + m * LANES);
+    for (int64_t j = 0; j < g->ow; j++) {
+        __m256 d = _mm256_loadu_ps(y + j * g->co);
+#pragma GCC unroll 8
+        for (int64_t m = 0; m < kw; m++)
+            sum[m] = _mm256_fmadd_ps(_mm256_broadcast_ss(x + j + m), d,
+                                     sum[m]);
+    }
+    for (int64_t m = 0; m < kw; m++)
+        _mm256_storeu_ps(dw + m * LANES, sum[m]);
+}
+
+/* Rows of y's gradient: framed where a vector reaches beyond a pixel. */
+static const float *gradient_rows(const struct thin_conv *c, int64_t n,
+                                  float *frame, int64_t *stride)
+{
+    const struct conv_geom *g = &c->geom;
+    *stride = g->ow * g->co;
+    if (g->co % LANES == 0)
+        return c->y + n * g->oh * *stride;
+    frame_y(c, n, frame);
+    *stride = y_width(g) * g->co;
+    return frame + (g->kh - 1) * *stride + (g->kw - 1) * g->co;
+}
+
+THIN_INLINE void weights_image(const struct thin_conv *c, int64_t n,
+                               float *dw, int64_t kw)
+{
+    const struct conv_geom *g = &c->geom;
+    float *x = frames_at(c);
+    int64_t stride;
+    frame_x(c, n, x);
+    const float *y = gradient_rows(c, n, x + x_frame(g), &stride);
+    for (int64_t b = 0; b < blocks_of(g); b++, y += LANES,
+                 dw += taps_of(g) * LANES)
+        for (int64_t i = 0; i < g->oh; i++)
+            for (int64_t k = 0; k < g->kh; k++)
+                weights_row(g, x + (i + k) * x_width(g), y + i * stride,
+                            dw + k * kw * LANES, kw);
+}
+
+THIN_INLINE void weights_part(const struct thin_conv *c, int64_t part,
+                              int64_t kw)
+{
+    const struct conv_geom *g = &c->geom;
+    float *dw = part_at(c, part);
+    int64_t first = part * PART_IMAGES, end = first + PART_IMAGES;
+    memset(dw, 0, (size_t)wide_weights(g) * sizeof(float));
+    for (int64_t n = first; n < end && n < g->n; n++)
+        weights_image(c, n, dw, kw);
+}
+
+THIN void weights_3(const struct thin_conv *c, int64_t part)
+{
+    weights_part(c, part, 3);
+}
+
+THIN void weights_5(const struct thin_conv *c, int64_t part)
+{
+    weights_part(c, part, 5);
+}
+
+static void add_parts(const struct thin_conv *c)
+{
+    const struct conv_geom *g = &c->geom;
+    int64_t taps = taps_of(g);
+    for (int64_t o = 0; o < g->co; o++)
+        for (int64_t t = 0; t < taps; t++) {
+            int64_t at = (o / LANES * taps + t) * LANES + o % LANES;
+            double sum = 0;
+            for (int64_t p = 0; p < parts_of(g); p++)
+                sum += (double)part_at(c, p)[at];
+            c->to[o * taps + t] = (float)sum;
+        }
+}
+
+/* ---- backward to the image ---- */
+
+THIN_INLINE float sum_of(__m256 v)
+{
+    __m128 a = _mm_add_ps(_mm256_castps256_ps128(v),
+                          _mm256_extractf128_ps(v, 1));
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
+}
+
+/* PIXELS pixels of dx; y: the output pixel that their last tap reaches. */
+THIN_INLINE void data_pixels(const struct thin_conv *c, const float *y,
+                             __m256 sum[PIXELS], int64_t kw)
+{
+    const struct conv_geom *g = &c->geom;
+    const float *w = weights_at(c);
+    for (int64_t b = 0; b < blocks_of(g); b++)
+        for (int64_t k = 0; k < g->kh; k++)
+            for (int64_t m = 0; m < kw; m++, w += LANES) {
+                const float *d = y - (k * y_width(g) + m) * g->co + b * LANES;
+                __m256 v = _mm256_loadu_ps(w);
+#pragma GCC unroll 8
+                for (int p = 0; p < PIXELS; p++)
+                    sum[p] = _mm256_fmadd_ps(_mm256_loadu_ps(d + p * g->co),
+                                             v, sum[p]);
+            }
+}
+
+THIN_INLINE void data_image(const struct thin_conv *c, int64_t n, int64_t kw)
+{
+    const struct conv_geom *g = &c->geom;
+    float *frame = frames_at(c) + x_frame(g);
+    float *dx = c->to + n * g->h * g->w;
+    frame_y(c, n, frame);
+    for (int64_t i = 0; i < g->h; i++)
+        for (int64_t j = 0; j < g->w; j += PIXELS) {
+            int64_t at = j + PIXELS > g->w ? g->w - PIXELS : j;
+            int64_t row = i + g->pt + g->kh - 1, col = at + g->pl + kw - 1;
+            __m256 sum[PIXELS];
+            for (int p = 0; p < PIXELS; p++)
+                sum[p] = _mm256_setzero_ps();
+            data_pixels(c, frame + (row * y_width(g) + col) * g->co, sum, kw);
+            for (int p = 0; p < PIXELS; p++)
+                dx[i * g->w + at + p] = sum_of(sum[p]);
+        }
+}
+
+THIN void data_3(const struct thin_conv *c, int64_t n)
+{
+    data_image(c, n, 3);
+}
+
+THIN void data_5(const struct thin_conv *c, int64_t n)
+{
+    data_image(c, n, 5);
+}
+
+/* By width: 3, 5. */
+typedef void (*thin_fn)(const struct thin_conv *c, int64_t n);
+static const thin_fn forward_fn[] = {forward_3, forward_5};
+static const thin_fn weights_fn[] = {weights_3, weights_5};
+static const thin_fn data_fn[] = {data_3, data_5};
+
+/* ---- all images ---- */
+
+static void run_all(const struct thin_conv *c, const thin_fn *by_width,
+                    int64_t times)
+{
+    const struct conv_geom *g = &c->geom;
+    thin_fn fn = by_width[g->kw == KERNEL_WIDE];
+    int64_t macs = g->n * g->oh * g->ow * g->co * taps_of(g);
+#pragma omp parallel for schedule(static) num_threads(c->threads) \
+    if (macs > SHEET_PARALLEL)
+    for (int64_t i = 0; i < times; i++)
+        fn(c, i);
+}
+
+void thin_conv_forward(const struct thin_conv *c)
+{
+    widen_weights(c);
+    run_all(c, forward_fn, c->geom.n);
+}
+
+void thin_conv_back_weights(const struct thin_conv *c)
+{
+    run_all(c, weights_fn, parts_of(&c->geom));
+    add_parts(c);
+}
+
+void thin_conv_back_data(const struct thin_conv *c)
+{
+    widen_weights(c);
+    run_all(c, data_fn, c->geom.n);
+}
+
+#else
+
+/* Never called: thin_conv_fits() says no. */
+void thin_conv_forward(const struct thin_conv *c)
+{
+    (void)c;
+}
+
+void thin_conv_back_data(const struct thin_conv *c)
+{
+    (void)c;
+}
+
+void thin_conv_back_weights(const struct thin_conv *c)
+{
+    (void)c;
+}
+
+#endif
