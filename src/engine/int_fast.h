@@ -10,7 +10,14 @@
 
 /* Per channel, repeated along a line of whole pixels so that few channels
  * vectorise too. */
+struct epilogue;
+/* Codes of sums, whose first one is at place `at` of its line; as many of n
+ * as the processor handles at once: how many. */
+typedef int64_t (*epilogue_fn)(const struct epilogue *ep, int64_t at,
+                               const void *sum, uint8_t *y, int64_t n);
 struct epilogue {
+    epilogue_fn whole, f32;   /* of int32; of whole numbers in float32, */
+    bool small;               /* where every bias is one, too */
     int64_t channels, width;  /* of a line: channels * repeats */
     int32_t *bias;            /* added to the sum, modulo 2^32 */
     float *add, *mul;         /* numbers: unit in mul, bias in add */

@@ -82,6 +82,21 @@ static const struct step_kind move_kind = {
     .run = move_run_step,
 };
 
+/* Axes of one number say nothing. */
+static void drop_ones(struct byte_move *m)
+{
+    int n = 0;
+    for (int i = 0; i < m->rank; i++) {
+        if (m->dim[i] == 1 && n + m->rank - i > 1)
+            continue;
+        m->dim[n] = m->dim[i];
+        m->from[n] = m->from[i];
+        m->to[n] = m->to[i];
+        n++;
+    }
+    m->rank = n;
+}
+
 /* Neighbouring axes that lie one inside the other on both sides become one:
  * longer runs. */
 static void merge_axes(struct byte_move *m)
@@ -107,6 +122,7 @@ enum status byte_move_step(struct plan *p, int node,
         return err_memory(e, "plan");
     struct byte_move_spec *own = s->priv;
     *own = *m;
+    drop_ones(&own->move);
     if (own->move.rank > 1)
         merge_axes(&own->move);
     step_touch(p, s, m->in);

@@ -6,7 +6,8 @@
  *   Exact when sums of bytes stay below 2^24 (they pass through float32) and
  *   pairs of products below 2^15, or the processor adds them in 32 bits,
  *   which a probe has shown for this very primitive.
- * f32: oneDNN multiplies whole numbers in float32: exact below 2^24.
+ * f32: oneDNN multiplies whole numbers in float32: exact below 2^24. Of one
+ *   input channel thin_conv.c does.
  * own: int_own.c, exact always.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/sums.h"
@@ -17,6 +18,7 @@
 #include "engine/fast.h"
 #include "engine/onednn_int.h"
 #include "engine/sheet.h"
+#include "engine/thin_conv.h"
 
 #define EXACT (1 << 24)       /* whole numbers of float32 */
 #define CHUNK_BYTES (1 << 18) /* of sums: half a second-level cache */
@@ -49,10 +51,10 @@ bool sums_int8_exact(const struct sum_bounds *b)
 /* With the weights there are now; an exact way always. */
 static enum sum_path choose(const struct sums *s)
 {
-    if (s->dnn && s->planned == SUM_INT8 && int8_fits(&s->bounds) &&
+    if (s->planned == SUM_INT8 && int8_fits(&s->bounds) &&
         (s->exact_pairs || pairs_fit(&s->bounds)))
         return SUM_INT8;
-    if (s->dnn && s->planned == SUM_F32 && f32_fits(&s->bounds))
+    if (s->planned == SUM_F32 && f32_fits(&s->bounds))
         return SUM_F32;
     return SUM_OWN;
 }
@@ -218,6 +220,34 @@ static size_t aligned(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
+/* Scratch: `shared` bytes, then each lane's input, sums, and `own` bytes. */
+static void place_lanes(struct plan *p, struct sums *s, size_t shared,
+                        size_t own)
+{
+    const struct conv_geom *g = &s->chunk;
+    size_t inputs = (size_t)(g->n * g->h * g->w * g->ci) * sizeof(float);
+    size_t sums = (size_t)(g->n * g->oh * g->ow * g->co) * sizeof(float);
+    size_t lanes = s->lanes > 0 ? (size_t)s->lanes : 1;
+    s->at_lanes = aligned(shared);
+    s->input_bytes = s->planned == SUM_F32 ? aligned(inputs) : 0;
+    s->sums_bytes = aligned(sums);
+    s->lane_bytes = s->input_bytes + s->sums_bytes + aligned(own);
+    plan_scratch(p, s->at_lanes + lanes * s->lane_bytes);
+}
+
+/* A lane works alone, or all threads on one chunk. */
+static int thin_threads(const struct plan *p, const struct sums *s)
+{
+    return s->lanes > 0 ? 1 : p->threads;
+}
+
+static void make_thin(struct plan *p, struct sums *s)
+{
+    s->thin = true;
+    s->planned = SUM_F32;
+    place_lanes(p, s, 0, thin_conv_scratch(&s->chunk, thin_threads(p, s)));
+}
+
 static enum status make_dnn(struct plan *p, struct sums *s,
                             enum sum_path path, struct err *e)
 {
@@ -233,13 +263,7 @@ static enum status make_dnn(struct plan *p, struct sums *s,
     if (!s->dnn)
         return STATUS_OK;
     s->planned = path;
-    size_t inputs = (size_t)(g->n * g->h * g->w * g->ci) * sizeof(float);
-    size_t sums = (size_t)(g->n * g->oh * g->ow * g->co) * sizeof(float);
-    size_t lanes = s->lanes > 0 ? (size_t)s->lanes : 1;
-    s->at_lanes = aligned(dnn_sums_scratch_bytes(s->dnn));
-    s->input_bytes = path == SUM_F32 ? aligned(inputs) : 0;
-    s->lane_bytes = s->input_bytes + aligned(sums);
-    plan_scratch(p, s->at_lanes + lanes * s->lane_bytes);
+    place_lanes(p, s, dnn_sums_scratch_bytes(s->dnn), 0);
     size_t bytes = dnn_sums_weight_bytes(s->dnn);
     s->weights = plan_buffer_vector(p, (int64_t)(bytes / sizeof(float) + 1));
     if (p->out_of_memory)
@@ -260,11 +284,16 @@ static enum status plan_path(struct plan *p, struct sums *s, struct err *e)
     s->planned = SUM_OWN;
     bool int8 = want == SUM_AUTO || want == SUM_FLOAT || want == SUM_INT8;
     bool few = s->spec.geom.ci < BYTE_CHANNELS && !s->spec.dense;
-    if (want != SUM_INT8 && want != SUM_OWN && few && f32_fits(b))
-        TRY(make_dnn(p, s, SUM_F32, e));
-    if (!s->dnn && int8 && sums_int8_exact(b) && borders_init(p, s))
+    if (want != SUM_INT8 && want != SUM_OWN && few && f32_fits(b)) {
+        if (thin_conv_fits(&s->chunk))
+            make_thin(p, s);
+        else
+            TRY(make_dnn(p, s, SUM_F32, e));
+    }
+    if (s->planned == SUM_OWN && int8 && sums_int8_exact(b) &&
+        borders_init(p, s))
         TRY(make_dnn(p, s, SUM_INT8, e));
-    if (!s->dnn && want != SUM_OWN && f32_fits(b))
+    if (s->planned == SUM_OWN && want != SUM_OWN && f32_fits(b))
         TRY(make_dnn(p, s, SUM_F32, e));
     return STATUS_OK;
 }
@@ -391,7 +420,7 @@ enum status sums_load(struct sums *s, struct err *e)
         return load_int8(s, e);
     if (s->path == SUM_F32) {
         load_reals(s->w, s->staging, co * sums_inner(s));
-        return dnn_sums_load(s->dnn, s->staging, e);
+        return s->thin ? STATUS_OK : dnn_sums_load(s->dnn, s->staging, e);
     }
     own_load(s, &s->own);
     return STATUS_OK;
@@ -407,6 +436,7 @@ struct chunk {
     void *sums;
     const uint8_t *x;
     float *input;
+    void *own;                /* scratch of thin_conv.c */
     bool shared;              /* by all threads; else `lane` does it alone */
     int lane;
 };
@@ -476,6 +506,23 @@ static void widen_input(const struct chunk *c)
                       count - at < piece ? count - at : piece, s->lowest);
 }
 
+static enum status run_f32(const struct chunk *c, struct err *e)
+{
+    const struct sums *s = c->call->sums;
+    if (!s->thin)
+        return dnn_sums_run(s->dnn, c->lane, c->input, c->sums, e);
+    const struct thin_conv t = {
+        .geom = s->chunk,
+        .threads = thin_threads(c->call->plan, s),
+        .x = c->input,
+        .w = s->staging,
+        .to = c->sums,
+        .scratch = c->own,
+    };
+    thin_conv_forward(&t);
+    return STATUS_OK;
+}
+
 static enum status run_chunk(const struct chunk *c, struct err *e)
 {
     const struct sums *s = c->call->sums;
@@ -485,7 +532,7 @@ static enum status run_chunk(const struct chunk *c, struct err *e)
             mend_borders(c);
     } else {
         widen_input(c);
-        TRY(dnn_sums_run(s->dnn, c->lane, c->input, c->sums, e));
+        TRY(run_f32(c, e));
     }
     give_pieces(c);
     return STATUS_OK;
@@ -510,6 +557,7 @@ static enum status run_lane(const struct sums_call *call, int64_t i, int lane,
         .sums = memory + s->input_bytes,
         .x = call->x + begin * g->h * g->w * g->ci,
         .input = (void *)memory,
+        .own = memory + s->input_bytes + s->sums_bytes,
         .shared = s->lanes == 0,
         .lane = lane,
     };

@@ -53,7 +53,8 @@ struct dnn_sums;
 
 struct sums {
     struct sums_spec spec;
-    struct dnn_sums *dnn;     /* int8 or f32, as planned; NULL: own */
+    struct dnn_sums *dnn;     /* int8 or f32, as planned; NULL: own, thin */
+    bool thin;                /* f32 by thin_conv.c */
     bool exact_pairs;         /* shown by the probe */
     enum sum_path planned, path;       /* path: of the weights loaded */
     struct conv_geom chunk;   /* geom.n of the whole's images */
@@ -62,7 +63,7 @@ struct sums {
                                  chunk that all threads share */
     int weights;              /* buffer */
     size_t at_lanes;          /* in the scratch: input and sums of each */
-    size_t input_bytes, lane_bytes;
+    size_t input_bytes, sums_bytes, lane_bytes;
     struct own_sums own;
     /* The caller sets these three before sums_load. w: (O,I,KH,KW). */
     const int16_t *w;

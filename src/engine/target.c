@@ -258,22 +258,33 @@ static void mean_torch(const struct average_rule *a,
     average_whole(a, w, mul, y, n);
 }
 
+ENGINE_CLONES static void pool_tap(const uint8_t *x, int32_t shift,
+                                  float scale, float *sum, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        sum[i] += (float)(x[i] + shift) * scale;
+}
+
 /* A float32 sum of the numbers in the order of the window, divided twice, the
  * zero point added before rounding. */
 static void pool_ort(const struct average_rule *a, const struct tap_window *w,
                      uint8_t *y, int64_t n)
 {
-    float lo = (float)a->y.lo, hi = (float)a->y.hi;
+    float lo = (float)a->y.lo, hi = (float)a->y.hi, sum[CHUNK];
     int32_t shift = a->x.lo - a->x.zero;
-    for (int64_t i = 0; i < n; i++) {
-        float sum = 0.0f;
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t m = n - i < CHUNK ? n - i : CHUNK;
+        memset(sum, 0, sizeof(sum));
         for (int64_t r = 0; r < w->rows; r++)
-            for (int64_t c = 0; c < w->cols; c++) {
-                int64_t at = r * w->row_step + c * w->col_step + i;
-                sum += (float)(w->x[at] + shift) * a->x.scale;
-            }
-        float v = sum / (float)w->divisor / a->y.scale + (float)a->y.zero;
-        y[i] = (uint8_t)((int32_t)nearest(v, lo, hi) - a->y.lo);
+            for (int64_t c = 0; c < w->cols; c++)
+                pool_tap(w->x + r * w->row_step + c * w->col_step + i, shift,
+                         a->x.scale, sum, m);
+        for (int64_t k = 0; k < m; k++) {
+            float v =
+                sum[k] / (float)w->divisor / a->y.scale + (float)a->y.zero;
+            y[i + k] = (uint8_t)((int32_t)nearest(v, lo, hi) - a->y.lo);
+        }
     }
 }
 

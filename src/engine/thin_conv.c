@@ -114,11 +114,11 @@ static float *part_at(const struct thin_conv *c, int64_t part)
     return weights_at(c) + (1 + part) * wide_weights(&c->geom);
 }
 
-/* This thread's frames. */
+/* This thread's frames; a thread of somebody else's team is alone here. */
 static float *frames_at(const struct thin_conv *c)
 {
-    return part_at(c, parts_of(&c->geom)) +
-           omp_get_thread_num() * lane_reals(&c->geom);
+    int thread = c->threads > 1 ? omp_get_thread_num() : 0;
+    return part_at(c, parts_of(&c->geom)) + thread * lane_reals(&c->geom);
 }
 
 /* Channels beyond the last one are 0. */
@@ -379,7 +379,7 @@ static void run_all(const struct thin_conv *c, const thin_fn *by_width,
     thin_fn fn = by_width[g->kw == KERNEL_WIDE];
     int64_t macs = g->n * g->oh * g->ow * g->co * taps_of(g);
 #pragma omp parallel for schedule(static) num_threads(c->threads) \
-    if (macs > SHEET_PARALLEL)
+    if (c->threads > 1 && macs > SHEET_PARALLEL)
     for (int64_t i = 0; i < times; i++)
         fn(c, i);
 }
