@@ -10,7 +10,6 @@
 
 #include "base/arena.h"
 #include "base/cpu.h"
-#include "lab/cmd.h"
 #include "lab/json_text.h"
 #include "lab/layer_stats.h"
 #include "lab/state.h"
@@ -459,10 +458,9 @@ static void look(struct lab *l, unsigned flags)
     free(k.stats);
 }
 
-void diagnose_after(struct lab *l, unsigned cmd_flags)
+void diagnose_command(struct lab *l)
 {
-    if (cmd_flags & (CMD_CHANGES | CMD_RECORDED))
-        look(l, DIAG_STATE);
+    look(l, DIAG_STATE);
 }
 
 void diagnose_epoch(struct lab *l)

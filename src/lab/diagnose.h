@@ -30,7 +30,7 @@ extern const int diagnosis_count;
 
 /* Each row is told once, until it no longer holds; of measured rows another
  * worst point is news, but not within a run of epochs. */
-void diagnose_after(struct lab *l, unsigned cmd_flags);     /* a command */
+void diagnose_command(struct lab *l);   /* after one */
 void diagnose_epoch(struct lab *l);
 void diagnose_settle(struct lab *l);    /* a run ends: what no longer holds */
 /* After an evaluation, or training: looks at the weights, and for reasons in

@@ -412,7 +412,7 @@ static void run_after(struct run *r, const char *result)
         series_event(l, lab_epoch(l), r->text);
     if (!goal)
         stream_result(l);
-    diagnose_after(l, r->cmd->flags);
+    diagnose_command(l);
 }
 
 static enum status run_command(struct run *r)

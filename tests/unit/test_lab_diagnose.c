@@ -14,36 +14,49 @@
 #define TFC "load model tfc; load data digits n=200 test=10; bits * w4a4; " \
             "calibrate 2"
 
-/* setup leads to a state without the warning, trigger into it; where and fact
- * are parts of it; cure ends it. */
+/* An epoch of 10 s in which other programs took the processors. */
+static void crowd(struct lab *l)
+{
+    l->last_epoch.seconds = 10;
+    l->last_epoch.preempted = 2000;
+    diagnose_epoch(l);
+}
+
+/* setup leads to a state without the warning, trigger into it (or `happens`,
+ * where commands cannot); where and fact are parts of it; cure ends it. */
 static const struct mistake {
     const char *name, *setup, *trigger, *where, *fact, *cure;
+    void (*happens)(struct lab *l);
 } mistakes[] = {
     { "fake off", JET, "disable fake fc1", "(fc1.w fc1.out)", "enable fake",
-      "disable observer fc1" },
+      "disable observer fc1", NULL },
     { "stale range", JET, "disable observer *; bits fc1 w=2", "(fc1.w)",
-      "calibrate", "enable observer *" },
+      "calibrate", "enable observer *", NULL },
     { "batch norm live", TFC, "disable observer *; train 1", "bn0",
-      "freeze bn", "freeze bn" },
+      "freeze bn", "freeze bn", NULL },
     { "other data", JET, "load data jets n=200 test=50 seed=9", "input.out",
-      "disable observer", "disable observer *" },
+      "disable observer", "disable observer *", NULL },
+    { "threads", JET, "info env; set threads $(ans.cores + 1)",
+      "processors for", "set threads 0", "set threads 0", NULL },
+    { "busy machine", JET, "", "interrupted 200 times a second",
+      "fewer threads", "train 1", crowd },
     { "nothing moves", JET, "train 1 lr=1e-12", "(lr 0.", "learning rate",
-      "train 1 lr=0.1" },
+      "train 1 lr=0.1", NULL },
     { "oscillation", JET "; bits * w3a8; set train.batch 8; train 1",
-      "train 5 lr=0.01", "fc", "turn back and forth", "train 9 lr=1e-6" },
+      "train 5 lr=0.01", "fc", "turn back and forth", "train 9 lr=1e-6", NULL },
     { "range drift", JET "; set train.batch 8", "train 1 lr=0.5", "fc",
       "of its width in the last epoch",
-      "disable observer *; train 1 lr=1e-6" },
+      "disable observer *; train 1 lr=1e-6", NULL },
     { "zero channel", JET, "range fc1.w -1e3 1e3; eval", "fc1.w",
-      "100.00% of its channels have no weight but 0", "undo" },
+      "100.00% of its channels have no weight but 0", "undo", NULL },
     { "dead layer", JET, "range fc1.out 0 1e6; eval", "fc1.out",
-      "100.00% of its codes are one value", "undo" },
+      "100.00% of its codes are one value", "undo", NULL },
     { "lost signal", JET "; eval", "range fc1.out 0 50; range fc2.out 0 50; "
-      "range fc0.out 0 50; eval", "fc", "of the signal's power", "undo 3" },
+      "range fc0.out 0 50; eval", "fc", "of the signal's power", "undo 3", NULL },
     { "blocked gradient", JET, "range fc1.w -1e-4 1e-4; eval", "fc1.w",
-      "of its gradient is blocked", "undo" },
+      "of its gradient is blocked", "undo", NULL },
     { "no gradient", JET, "range fc2.out 0 1e-9; eval", "fc",
-      "of its weights get no gradient", "undo" },
+      "of its weights get no gradient", "undo", NULL },
 };
 enum { MISTAKES = sizeof mistakes / sizeof mistakes[0] };
 
@@ -88,6 +101,8 @@ static void check(struct driver *d, const struct mistake *m)
     if (*line_of(str_text(&d->text), m->name))
         fail_msg("%s holds before: %s", m->name, str_text(&d->text));
     run(d, m->trigger);
+    if (m->happens)
+        m->happens(d->lab);
     const char *line = line_of(str_text(&d->errors), m->name);
     if (!strstr(line, m->where) || !strstr(line, m->fact))
         fail_msg("%s: '%s' and '%s' are not in:\n%s", m->name, m->where,
