@@ -246,7 +246,8 @@ static const struct arg_row rewind_args[] = {
 const struct cmd cmd_rewind = {
     .name = "rewind", .group = "history", .help = "go back to a mark",
     .detail = "What is left behind is kept as mark `before`, so `rewind "
-              "before` takes a rewind back.",
+              "before` takes a rewind back. Variables stay: what was "
+              "measured on one way can be compared with the next.",
     .arg = rewind_args, .flags = NEEDS_MODEL | NEEDS_IDLE | CMD_RECORDED,
     .example_setup = "load model lenet5; mark base; bits * w2a2",
     .example = "rewind base", .exec = exec_rewind,

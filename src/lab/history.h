@@ -66,10 +66,11 @@ void point_note_take(const struct lab *l, int point, struct point_note *out);
 bool layer_changed(const struct lab *l, int node);
 
 /* Everything: graph, quantizers, trainer, settings, events, series, data's
- * words. session_load makes new objects and swaps them in only when all of
- * it was good; `data` false: the data set at hand is kept (rewind). */
+ * words, variables. session_load makes new objects and swaps them in only
+ * when all of it was good; `all` false: the data set at hand and variables
+ * are kept (rewind: what was measured and noted is not the net's). */
 struct bag *session_save(struct lab *l, struct err *e);
-enum status session_load(struct lab *l, const struct bag *b, bool data,
+enum status session_load(struct lab *l, const struct bag *b, bool all,
                          struct err *e);
 
 #endif

@@ -329,7 +329,6 @@ static enum status apply(struct lab *l, const struct bag *b, struct graph *g,
     if (settings)
         TRY(settings_load(l, settings, e));
     take_data(l, f->data);
-    take_vars(l, bag_text(b, "lab.vars"));
     l->origin.lr_set = f->lr_set != 0;
     l->origin.optimizer_set = f->optimizer_set != 0;
     events_read(l, events ? events : "");
@@ -339,25 +338,27 @@ static enum status apply(struct lab *l, const struct bag *b, struct graph *g,
     return series_load(l, b, e);
 }
 
-static enum status load_parts(struct lab *l, const struct bag *b, bool data,
+static enum status load_parts(struct lab *l, const struct bag *b, bool all,
                               struct err *e)
 {
     struct graph *g = NULL;
     struct facts f = { 0 };
     enum status s = check(b, &g, &f, e);
-    if (!s && !data) {
+    if (!s && !all) {
         free(f.data);
         f.data = NULL;
     }
     if (!s)
         s = apply(l, b, g, &f, e);
+    if (!s && all)
+        take_vars(l, bag_text(b, "lab.vars"));
     facts_fini(&f);
     lab_changed_model(l);
     return s;
 }
 
 /* What was there is kept until the new session stands. */
-enum status session_load(struct lab *l, const struct bag *b, bool data,
+enum status session_load(struct lab *l, const struct bag *b, bool all,
                          struct err *e)
 {
     struct graph *trial = NULL;
@@ -365,7 +366,7 @@ enum status session_load(struct lab *l, const struct bag *b, bool data,
     TRY(check(b, &trial, &facts, e));
     graph_drop_quantizers(trial);
     graph_free(trial);
-    bool other_data = data && facts.data;
+    bool other_data = all && facts.data;
     facts_fini(&facts);
 
     struct bag *old = l->graph ? session_save(l, e) : NULL;
@@ -376,7 +377,7 @@ enum status session_load(struct lab *l, const struct bag *b, bool data,
         old_data = l->data;
         l->data = NULL;
     }
-    enum status s = load_parts(l, b, data, e);
+    enum status s = load_parts(l, b, all, e);
     if (s && other_data) {
         dataset_free(l->data);
         l->data = old_data;

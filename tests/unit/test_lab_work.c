@@ -576,6 +576,14 @@ static void a_check_runs_nothing_but_names(void **state)
     bad(d, "train 3 lr=x", "lr wants a number");
 }
 
+static void what_was_noted_survives_a_rewind(void **state)
+{
+    struct driver *d = *state;
+    good(d, "load model jet; let n = 1; mark base; let n = 2; let m = 3; "
+            "rewind base");
+    expect_text(type(d, "say $(n) $(m)"), "2 3");
+}
+
 static void macros_recurse_only_so_far(void **state)
 {
     struct driver *d = *state;
@@ -625,6 +633,7 @@ static const struct CMUnitTest tests[] = {
     LAB(a_collapse_is_named),
     LAB(safe_mode_runs_no_shell),
     LAB(a_check_runs_nothing_but_names),
+    LAB(what_was_noted_survives_a_rewind),
     LAB(macros_recurse_only_so_far),
 };
 
