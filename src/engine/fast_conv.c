@@ -64,20 +64,19 @@ static void conv_fini(struct step *s)
     dnn_reorder_free(c->reorder);
 }
 
+#define CONV(what, when)                                              \
+    {.name = what, .phase = when, .bind = conv_bind, .run = conv_run, \
+     .fini = conv_fini}
+
 static const struct step_kind conv_kind[] = {
-    [DNN_FORWARD] = {"conv f32 fwd", PHASE_FORWARD, conv_bind, conv_run,
-                     conv_fini},
-    [DNN_BACK_DATA] = {"conv f32 bwd data", PHASE_BACKWARD, conv_bind,
-                       conv_run, conv_fini},
-    [DNN_BACK_WEIGHTS] = {"conv f32 bwd weights", PHASE_BACKWARD, conv_bind,
-                          conv_run, conv_fini},
+    [DNN_FORWARD] = CONV("conv f32 fwd", PHASE_FORWARD),
+    [DNN_BACK_DATA] = CONV("conv f32 bwd data", PHASE_BACKWARD),
+    [DNN_BACK_WEIGHTS] = CONV("conv f32 bwd weights", PHASE_BACKWARD),
 };
 
 static const struct step_kind half_kind[] = {
-    [DNN_BACK_DATA] = {"conv bf16 bwd data", PHASE_BACKWARD, conv_bind,
-                       conv_run, conv_fini},
-    [DNN_BACK_WEIGHTS] = {"conv bf16 bwd weights", PHASE_BACKWARD, conv_bind,
-                          conv_run, conv_fini},
+    [DNN_BACK_DATA] = CONV("conv bf16 bwd data", PHASE_BACKWARD),
+    [DNN_BACK_WEIGHTS] = CONV("conv bf16 bwd weights", PHASE_BACKWARD),
 };
 
 static const struct step_kind inward_kind = {
@@ -213,13 +212,13 @@ static enum status thin_run(struct plan *p, struct step *s, struct err *e)
     return STATUS_OK;
 }
 
+#define THIN(what, when) \
+    {.name = what, .phase = when, .bind = thin_bind, .run = thin_run}
+
 static const struct step_kind thin_kind[] = {
-    [DNN_FORWARD] = {"conv thin fwd", PHASE_FORWARD, thin_bind, thin_run,
-                     NULL},
-    [DNN_BACK_DATA] = {"conv thin bwd data", PHASE_BACKWARD, thin_bind,
-                       thin_run, NULL},
-    [DNN_BACK_WEIGHTS] = {"conv thin bwd weights", PHASE_BACKWARD, thin_bind,
-                          thin_run, NULL},
+    [DNN_FORWARD] = THIN("conv thin fwd", PHASE_FORWARD),
+    [DNN_BACK_DATA] = THIN("conv thin bwd data", PHASE_BACKWARD),
+    [DNN_BACK_WEIGHTS] = THIN("conv thin bwd weights", PHASE_BACKWARD),
 };
 
 static enum status thin_step(struct plan *p, const struct unit *u,

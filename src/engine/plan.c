@@ -249,6 +249,25 @@ static enum status bind_steps(struct plan *p, struct err *e)
     return STATUS_OK;
 }
 
+/* Many layers have weights too few to be worth two threads, but together
+ * they are. Evaluation keeps the order: a pass may begin at any unit. */
+static enum status gather_apart(struct plan *p, struct err *e)
+{
+    struct step **rest = arena_alloc(
+        p->arena, (size_t)(p->first_backward + 1) * sizeof(*rest));
+    int n = 0;
+    if (!rest)
+        return err_memory(e, "plan");
+    for (int i = 0; i < p->first_backward; i++) {
+        if (p->step[i]->apart && p->n_apart < APART_MAX)
+            p->step[p->n_apart++] = p->step[i];
+        else
+            rest[n++] = p->step[i];
+    }
+    memcpy(p->step + p->n_apart, rest, (size_t)n * sizeof(*rest));
+    return STATUS_OK;
+}
+
 static enum status build(struct plan *p, struct err *e)
 {
     TRY(make_values(p, e));
@@ -257,6 +276,8 @@ static enum status build(struct plan *p, struct err *e)
     if (p->opts.train)
         TRY(lower_backward(p, e));
     tail_drop_unread(p);
+    if (p->opts.train)
+        TRY(gather_apart(p, e));
     TRY(plan_place(p, e));
     TRY(bind_steps(p, e));
     return take_marks(p, e);

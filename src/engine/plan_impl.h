@@ -43,12 +43,17 @@ struct step_kind {
     void (*fini)(struct step *s);      /* what priv owns; may be NULL */
 };
 
+#define APART_MAX 256
+
 struct step {
     const struct step_kind *kind;
     int node;
     int n_buf, buf[STEP_BUFFERS];
     void *priv;               /* in the plan's arena */
     double seconds, bytes, flops;
+    /* Little work on one node's parameters alone: in training such steps come
+     * first, and run at the same time, a thread each. */
+    bool apart;
 };
 
 struct unit;
@@ -134,6 +139,7 @@ struct plan {
     int n_buf, cap_buf;
     struct step **step;
     int n_step, cap_step, first_backward;
+    int n_apart;              /* the first steps, which run together */
     struct unit **unit;
     int n_unit;
     struct value *value;      /* one a node */

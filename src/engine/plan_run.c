@@ -17,9 +17,58 @@ static enum status run_step(struct plan *p, struct step *s, struct err *e)
     return st;
 }
 
+/* Their times are what they took together, in the proportions of each. */
+static void share_time(struct plan *p, double wall, const double *before)
+{
+    double sum = 0;
+    for (int i = 0; i < p->n_apart; i++)
+        sum += p->step[i]->seconds - before[i];
+    for (int i = 0; i < p->n_apart && sum > 0; i++) {
+        double own = p->step[i]->seconds - before[i];
+        p->step[i]->seconds = before[i] + own * wall / sum;
+    }
+}
+
+/* Of several failures that of the first step is told. */
+static enum status run_apart(struct plan *p, struct err *e)
+{
+    enum status worst = STATUS_OK;
+    int at = p->n_apart;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(p->threads)
+    for (int i = 0; i < p->n_apart; i++) {
+        struct err mine;
+        enum status s = run_step(p, p->step[i], &mine);
+        if (s == STATUS_OK)
+            continue;
+#pragma omp critical(engine_plan_apart)
+        if (i < at) {
+            at = i;
+            worst = s;
+            *e = mine;
+        }
+    }
+    return worst;
+}
+
+static enum status run_first(struct plan *p, struct err *e)
+{
+    if (!p->profile)
+        return run_apart(p, e);
+    double before[APART_MAX], start = clock_seconds();
+    for (int i = 0; i < p->n_apart; i++)
+        before[i] = p->step[i]->seconds;
+    TRY(run_apart(p, e));
+    share_time(p, clock_seconds() - start, before);
+    return STATUS_OK;
+}
+
 static enum status run_steps(struct plan *p, int from, int to,
                              const struct tick *t, struct err *e)
 {
+    if (from < p->n_apart) {
+        TRY(run_first(p, e));
+        from = p->n_apart;
+    }
     for (int i = from; i < to; i++) {
         TRY(run_step(p, p->step[i], e));
         if (!t || !t->fn)

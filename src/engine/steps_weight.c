@@ -16,6 +16,7 @@
 
 #include "engine/sheet.h"
 #include "engine/weights.h"
+#include "quant/fingerprint.h"
 
 struct weight_step {
     struct weight_prep *w;
@@ -354,6 +355,8 @@ static void prepare_weight(struct plan *p, struct weight_prep *w)
     struct step *s = weight_step(p, &weight_kind, w);
     if (!s)
         return;
+    /* Draws come from one stream, in the order of the layers. */
+    s->apart = !is_large(w) && !quantizer_may_draw(w->q);
     step_touch(p, s, w->eff);
     step_touch(p, s, w->scaled);
     step_touch(p, s, w->factor);
