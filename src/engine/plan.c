@@ -215,6 +215,13 @@ static enum status lower_backward(struct plan *p, struct err *e)
     return STATUS_OK;
 }
 
+struct point_mark {
+    struct quantizer *q;
+    int at;
+    struct qspec spec;
+    bool fake, observe, learn;
+};
+
 /* What the plan was made from, to see later whether it still holds. */
 static enum status take_marks(struct plan *p, struct err *e)
 {

@@ -114,14 +114,6 @@ struct value {
     struct node_params params;
 };
 
-/* What plan_stale compares. */
-struct point_mark {
-    struct quantizer *q;
-    int at;
-    struct qspec spec;
-    bool fake, observe, learn;
-};
-
 struct int_kernels;
 
 struct backend {
@@ -149,7 +141,7 @@ struct plan {
     size_t scratch_bytes;
     void *memory;
     size_t memory_bytes;
-    struct point_mark *mark;
+    struct point_mark *mark;  /* what plan_stale() compares */
     unsigned char *node_mark;
     real *mark_block;
     int threads;              /* that the steps were made for */

@@ -60,11 +60,14 @@ static int64_t y_frame(const struct conv_geom *g)
 bool thin_conv_fits(const struct conv_geom *g)
 {
     bool channels = g->co <= LANES || g->co % LANES == 0;
-    return THIN_AVX2 && cpu_get()->avx2 && cpu_get()->fma && g->ci == 1 && g->groups == 1 && g->sh == 1 && g->sw == 1 &&
-           g->dh == 1 && g->dw == 1 && (g->kw == 3 || g->kw == KERNEL_WIDE) &&
-           g->kh <= KERNEL_MAX && channels && g->co <= CHANNELS_MAX &&
-           g->pt < g->kh && g->pb < g->kh && g->pl < g->kw &&
-           g->pr < g->kw && g->ow >= PIXELS && g->w >= PIXELS &&
+    bool kernel = (g->kw == 3 || g->kw == KERNEL_WIDE) &&
+                  g->kh <= KERNEL_MAX && g->sh == 1 && g->sw == 1 &&
+                  g->dh == 1 && g->dw == 1;
+    bool borders = g->pt < g->kh && g->pb < g->kh && g->pl < g->kw &&
+                   g->pr < g->kw;
+    return THIN_AVX2 && cpu_get()->avx2 && cpu_get()->fma && g->ci == 1 &&
+           g->groups == 1 && g->co <= CHANNELS_MAX && channels && kernel &&
+           borders && g->ow >= PIXELS && g->w >= PIXELS &&
            x_frame(g) <= FRAME_MAX && y_frame(g) <= FRAME_MAX;
 }
 
