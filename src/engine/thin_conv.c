@@ -1,10 +1,10 @@
 /* Convolutions of one input channel.
  *
  * An image is copied into a frame of zeros first, so that no tap needs to ask
- * whether it is inside; output rows are copied out and in by way of a frame
- * whose last pixel has room behind it: a vector of LANES channels may reach
- * into the next pixel, whose own numbers come later (forward) or meet a
- * weight of 0 (backward). SPDX-License-Identifier: GPL-3.0-or-later */
+ * whether it is inside. Forward and to the weights a vector holds LANES
+ * channels of a pixel and may reach into the next one: there is room behind
+ * the last, and what comes later overwrites it, or is dropped. To the image a
+ * vector holds pixels. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/thin_conv.h"
 
 #include <omp.h>
@@ -22,6 +22,7 @@
 
 #define LANES 8
 #define PIXELS 7              /* at once: sums stay in registers */
+#define SPAN 4                /* vectors of pixels at once */
 #define KERNEL_MAX 7          /* rows */
 #define KERNEL_WIDE 5         /* columns */
 #define CHANNELS_MAX 64
@@ -52,9 +53,14 @@ static int64_t y_width(const struct conv_geom *g)
     return g->ow + 2 * (g->kw - 1);
 }
 
+static int64_t y_plane(const struct conv_geom *g)
+{
+    return (g->oh + 2 * (g->kh - 1)) * y_width(g);
+}
+
 static int64_t y_frame(const struct conv_geom *g)
 {
-    return ((g->oh + 2 * (g->kh - 1)) * y_width(g) + PIXELS) * g->co + LANES;
+    return y_plane(g) * g->co + SPAN * LANES;
 }
 
 bool thin_conv_fits(const struct conv_geom *g)
@@ -67,7 +73,7 @@ bool thin_conv_fits(const struct conv_geom *g)
                    g->pr < g->kw;
     return THIN_AVX2 && cpu_get()->avx2 && cpu_get()->fma && g->ci == 1 &&
            g->groups == 1 && g->co <= CHANNELS_MAX && channels && kernel &&
-           borders && g->ow >= PIXELS && g->w >= PIXELS &&
+           borders && g->ow >= PIXELS &&
            x_frame(g) <= FRAME_MAX && y_frame(g) <= FRAME_MAX;
 }
 
@@ -147,19 +153,6 @@ static void frame_x(const struct thin_conv *c, int64_t n, float *frame)
     for (int64_t i = 0; i < g->h; i++)
         memcpy(frame + i * x_width(g), x + i * g->w,
                (size_t)g->w * sizeof(float));
-}
-
-/* Likewise of y. */
-static void frame_y(const struct thin_conv *c, int64_t n, float *frame)
-{
-    const struct conv_geom *g = &c->geom;
-    const float *y = c->y + n * g->oh * g->ow * g->co;
-    int64_t row = y_width(g) * g->co;
-    memset(frame, 0, (size_t)y_frame(g) * sizeof(float));
-    frame += (g->kh - 1) * row + (g->kw - 1) * g->co;
-    for (int64_t i = 0; i < g->oh; i++)
-        memcpy(frame + i * row, y + i * g->ow * g->co,
-               (size_t)(g->ow * g->co) * sizeof(float));
 }
 
 /* ---- forward ---- */
@@ -246,17 +239,17 @@ THIN_INLINE void weights_row(const struct conv_geom *g, const float *x,
         _mm256_storeu_ps(dw + m * LANES, sum[m]);
 }
 
-/* Rows of y's gradient: framed where a vector reaches beyond a pixel. */
-static const float *gradient_rows(const struct thin_conv *c, int64_t n,
-                                  float *frame, int64_t *stride)
+/* Gradient of y: a copy where the last vector reaches beyond its pixel. */
+static const float *gradient_of(const struct thin_conv *c, int64_t n,
+                                float *frame)
 {
     const struct conv_geom *g = &c->geom;
-    *stride = g->ow * g->co;
+    int64_t count = g->oh * g->ow * g->co;
     if (g->co % LANES == 0)
-        return c->y + n * g->oh * *stride;
-    frame_y(c, n, frame);
-    *stride = y_width(g) * g->co;
-    return frame + (g->kh - 1) * *stride + (g->kw - 1) * g->co;
+        return c->y + n * count;
+    memcpy(frame, c->y + n * count, (size_t)count * sizeof(float));
+    memset(frame + count, 0, LANES * sizeof(float));
+    return frame;
 }
 
 THIN_INLINE void weights_image(const struct thin_conv *c, int64_t n,
@@ -264,14 +257,14 @@ THIN_INLINE void weights_image(const struct thin_conv *c, int64_t n,
 {
     const struct conv_geom *g = &c->geom;
     float *x = frames_at(c);
-    int64_t stride;
+    int64_t row = g->ow * g->co;
     frame_x(c, n, x);
-    const float *y = gradient_rows(c, n, x + x_frame(g), &stride);
+    const float *y = gradient_of(c, n, x + x_frame(g));
     for (int64_t b = 0; b < blocks_of(g); b++, y += LANES,
                  dw += taps_of(g) * LANES)
         for (int64_t i = 0; i < g->oh; i++)
             for (int64_t k = 0; k < g->kh; k++)
-                weights_row(g, x + (i + k) * x_width(g), y + i * stride,
+                weights_row(g, x + (i + k) * x_width(g), y + i * row,
                             dw + k * kw * LANES, kw);
 }
 
@@ -312,28 +305,35 @@ static void add_parts(const struct thin_conv *c)
 
 /* ---- backward to the image ---- */
 
-THIN_INLINE float sum_of(__m256 v)
-{
-    __m128 a = _mm_add_ps(_mm256_castps256_ps128(v),
-                          _mm256_extractf128_ps(v, 1));
-    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
-    return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
-}
-
-/* PIXELS pixels of dx; y: the output pixel that their last tap reaches. */
-THIN_INLINE void data_pixels(const struct thin_conv *c, const float *y,
-                             __m256 sum[PIXELS], int64_t kw)
+/* The gradient of y as a plane a channel, with zeros around it: vectors hold
+ * pixels here. */
+static void frame_planes(const struct thin_conv *c, int64_t n, float *frame)
 {
     const struct conv_geom *g = &c->geom;
-    const float *w = weights_at(c);
-    for (int64_t b = 0; b < blocks_of(g); b++)
+    const float *y = c->y + n * g->oh * g->ow * g->co;
+    memset(frame, 0, (size_t)y_frame(g) * sizeof(float));
+    frame += (g->kh - 1) * y_width(g) + g->kw - 1;
+    for (int64_t i = 0; i < g->oh; i++, frame += y_width(g))
+        for (int64_t j = 0; j < g->ow; j++, y += g->co)
+            for (int64_t o = 0; o < g->co; o++)
+                frame[o * y_plane(g) + j] = y[o];
+}
+
+/* SPAN vectors of dx; y: the output pixel that the first tap reaches from the
+ * first of them. */
+THIN_INLINE void data_pixels(const struct thin_conv *c, const float *y,
+                             __m256 sum[SPAN], int64_t kw)
+{
+    const struct conv_geom *g = &c->geom;
+    const float *w = c->w;
+    for (int64_t o = 0; o < g->co; o++, y += y_plane(g))
         for (int64_t k = 0; k < g->kh; k++)
-            for (int64_t m = 0; m < kw; m++, w += LANES) {
-                const float *d = y - (k * y_width(g) + m) * g->co + b * LANES;
-                __m256 v = _mm256_loadu_ps(w);
+            for (int64_t m = 0; m < kw; m++, w++) {
+                const float *d = y - k * y_width(g) - m;
+                __m256 v = _mm256_broadcast_ss(w);
 #pragma GCC unroll 8
-                for (int p = 0; p < PIXELS; p++)
-                    sum[p] = _mm256_fmadd_ps(_mm256_loadu_ps(d + p * g->co),
+                for (int p = 0; p < SPAN; p++)
+                    sum[p] = _mm256_fmadd_ps(_mm256_loadu_ps(d + p * LANES),
                                              v, sum[p]);
             }
 }
@@ -341,19 +341,22 @@ THIN_INLINE void data_pixels(const struct thin_conv *c, const float *y,
 THIN_INLINE void data_image(const struct thin_conv *c, int64_t n, int64_t kw)
 {
     const struct conv_geom *g = &c->geom;
-    float *frame = frames_at(c) + x_frame(g);
-    float *dx = c->to + n * g->h * g->w;
-    frame_y(c, n, frame);
-    for (int64_t i = 0; i < g->h; i++)
-        for (int64_t j = 0; j < g->w; j += PIXELS) {
-            int64_t at = j + PIXELS > g->w ? g->w - PIXELS : j;
-            int64_t row = i + g->pt + g->kh - 1, col = at + g->pl + kw - 1;
-            __m256 sum[PIXELS];
-            for (int p = 0; p < PIXELS; p++)
+    float *frame = frames_at(c) + x_frame(g), *dx = c->to + n * g->h * g->w;
+    frame_planes(c, n, frame);
+    frame += (g->pt + g->kh - 1) * y_width(g) + g->pl + kw - 1;
+    for (int64_t i = 0; i < g->h; i++, frame += y_width(g), dx += g->w)
+        for (int64_t j = 0; j < g->w; j += SPAN * LANES) {
+            int64_t left = g->w - j;
+            float row[SPAN * LANES];
+            __m256 sum[SPAN];
+            for (int p = 0; p < SPAN; p++)
                 sum[p] = _mm256_setzero_ps();
-            data_pixels(c, frame + (row * y_width(g) + col) * g->co, sum, kw);
-            for (int p = 0; p < PIXELS; p++)
-                dx[i * g->w + at + p] = sum_of(sum[p]);
+            data_pixels(c, frame + j, sum, kw);
+            for (int p = 0; p < SPAN; p++)
+                _mm256_storeu_ps(row + p * LANES, sum[p]);
+            memcpy(dx + j, row,
+                   (size_t)(left < SPAN * LANES ? left : SPAN * LANES) *
+                       sizeof(float));
         }
 }
 
@@ -401,7 +404,6 @@ void thin_conv_back_weights(const struct thin_conv *c)
 
 void thin_conv_back_data(const struct thin_conv *c)
 {
-    widen_weights(c);
     run_all(c, data_fn, c->geom.n);
 }
 
