@@ -186,6 +186,18 @@ static bool is_outside(const struct limits *l, double q)
     return !(q >= l->lo && q <= l->hi);
 }
 
+/* Whether values one at a time have anything to do. */
+QUANT_CLONES static bool any_outside(struct limits l, const double *q,
+                                     int64_t n)
+{
+    int64_t inside = 0;
+
+#pragma omp simd reduction(+ : inside)
+    for (int64_t i = 0; i < n; i++)
+        inside += (q[i] >= l.lo) & (q[i] <= l.hi);
+    return inside < n;
+}
+
 static void apply_saturate(const struct fixed_type *t, struct limits l,
                            const double *v, double *q, int64_t n)
 {
@@ -224,6 +236,8 @@ static void apply_wrap(const struct fixed_type *t, struct limits l,
     (void)v;
     if (t->saturated == 0)
         wrap_plain(l, ldexp(1, t->width), q, n);
+    if (!any_outside(l, q, n))
+        return;
     for (int64_t i = 0; i < n; i++)
         if (is_outside(&l, q[i]))
             q[i] = isfinite(q[i]) ? wrap_one(t, q[i]) : 0;

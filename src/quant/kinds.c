@@ -34,32 +34,39 @@ struct noise noise_new(struct rng *rng)
     return z;
 }
 
-/* A 32-bit finalizer: every input bit reaches every output bit. */
-SELECT_INLINE uint32_t mixed(uint32_t v)
+struct draws noise_draws(const struct noise *z, int64_t at, uint32_t salt)
 {
-    v = (v ^ v >> 16) * 0x7feb352dU;
-    v = (v ^ v >> 15) * 0x846ca68bU;
-    return v ^ v >> 16;
+    uint32_t own = noise_mixed(salt * 0x9e3779b9U + (uint32_t)(at >> 32));
+    struct draws d = {noise_mixed(z->key[1] + own),
+                      noise_mixed(z->key[0] ^ own) | 1};
+
+    d.first += (uint32_t)at * d.by;
+    return d;
 }
 
-QUANT_CLONES static void hash_run(uint32_t first, uint32_t a, uint32_t b,
-                                  real *u, int64_t n)
+QUANT_CLONES void noise_block(const struct noise *z, int64_t at,
+                              uint32_t salt, real *u, int64_t n)
 {
-    const real step = REAL(1.0) / (1 << 24);
+    struct draws d = noise_draws(z, at, salt);
+    int count = (int)n;       /* a wide index would be half the work */
 
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        u[i] = (real)(int32_t)(mixed(mixed((first + (uint32_t)i) ^ a) + b)
-                               >> 8) * step;
+    for (int i = 0; i < count; i++)
+        u[i] = noise_at(d, i);
 }
 
-void noise_block(const struct noise *z, int64_t at, uint32_t salt, real *u,
-                 int64_t n)
-{
-    uint32_t high = (uint32_t)(at >> 32);
+#define SHORT_N 1024
+#define SHORT_CUT 10          /* bits of w, which w hi needs room for */
 
-    hash_run((uint32_t)at, z->key[0],
-             z->key[1] + mixed(salt * 0x9e3779b9U + high), u, n);
+struct over over_of(real n)
+{
+    struct over o = {.n = n, .hi = 1 / n};
+
+    if (n >= SHORT_N)
+        return o;
+    o.hi = real_from_bits(real_to_bits(o.hi) >> SHORT_CUT << SHORT_CUT);
+    o.lo = (1 - n * o.hi) / n;
+    return o;
 }
 
 void pass_gradient(const real *dy, real *dx, int64_t n)
@@ -91,25 +98,45 @@ double abs_sum(const real *x, int64_t n)
 
 #define PIECE 16384
 
-static real absmax_flat(const real *x, int64_t n)
+/* A piece of a tensor: its largest |x|, where it begins. */
+struct largest {
+    real m;
+    int64_t at;
+};
+
+static bool comes_before(struct largest a, struct largest b)
 {
-    real m = 0;
-
-#pragma omp parallel for schedule(static) if (n >= QUANT_PARALLEL) \
-    reduction(max : m)
-    for (int64_t i = 0; i < n; i += PIECE) {
-        real t = absmax_of(x + i, n - i < PIECE ? n - i : PIECE);
-
-        m = t > m ? t : m;
-    }
-    return m;
+    return a.m > b.m || (a.m == b.m && a.at < b.at);
 }
 
-void view_absmax(const real *x, struct qview v, real *out)
+static struct largest largest_piece(const real *x, int64_t n)
+{
+    struct largest all = {0, 0};
+
+#pragma omp parallel if (n >= QUANT_PARALLEL)
+    {
+        struct largest own = {0, 0};
+
+#pragma omp for schedule(static) nowait
+        for (int64_t i = 0; i < n; i += PIECE) {
+            int64_t k = n - i < PIECE ? n - i : PIECE;
+            struct largest piece = {absmax_of(x + i, k), i};
+
+            own = comes_before(piece, own) ? piece : own;
+        }
+#pragma omp critical(quant_largest)
+        all = comes_before(own, all) ? own : all;
+    }
+    return all;
+}
+
+int64_t view_absmax(const real *x, struct qview v, real *out)
 {
     if (v.channels == 1) {
-        out[0] = absmax_flat(x, v.outer * v.inner);
-        return;
+        struct largest p = largest_piece(x, v.outer * v.inner);
+
+        out[0] = p.m;
+        return p.at;
     }
 #pragma omp parallel for schedule(static) \
     if (view_count(v) >= QUANT_PARALLEL)
@@ -123,6 +150,7 @@ void view_absmax(const real *x, struct qview v, real *out)
         }
         out[c] = m;
     }
+    return 0;
 }
 
 QUANT_CLONES static int count_equal(const real *x, int64_t n, real value,
@@ -142,11 +170,13 @@ QUANT_CLONES static int count_equal(const real *x, int64_t n, real value,
     return hits;
 }
 
-int64_t view_find_abs(const real *x, struct qview v, int64_t c, real m)
+int64_t view_find_abs(const real *x, struct qview v, int64_t c, real m,
+                      int64_t start)
 {
     for (int64_t o = 0; o < v.outer; o++) {
         int64_t from = (o * v.channels + c) * v.inner, to = from + v.inner;
 
+        from = from < start ? start : from;
         for (int64_t i = from; i < to; i += QUANT_BLOCK) {
             int64_t n = to - i < QUANT_BLOCK ? to - i : QUANT_BLOCK;
 

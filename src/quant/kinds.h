@@ -34,16 +34,39 @@ struct noise {
     uint32_t key[2];
 };
 struct noise noise_new(struct rng *rng);      /* NULL: off */
-/* For n elements from index `at`; salt tells several draws apart. */
+/* The draws from index `at` on; salt tells several draws apart. */
+struct draws {
+    uint32_t first, by;
+};
+struct draws noise_draws(const struct noise *z, int64_t at, uint32_t salt);
+/* n of them, n < 2^31. */
 void noise_block(const struct noise *z, int64_t at, uint32_t salt, real *u,
                  int64_t n);
+
+/* A 32-bit finalizer: every input bit reaches every output bit. */
+SELECT_INLINE uint32_t noise_mixed(uint32_t v)
+{
+    v = (v ^ v >> 16) * 0x7feb352dU;
+    v = (v ^ v >> 15) * 0x846ca68bU;
+    return v ^ v >> 16;
+}
+
+/* Draw i after `at`: the key chooses where in the finalizer's inputs the draws
+ * begin, and the odd distance from one to the next. */
+SELECT_INLINE real noise_at(struct draws d, int i)
+{
+    uint32_t v = noise_mixed(d.first + (uint32_t)i * d.by);
+
+    return (real)(int32_t)(v >> 8) * (REAL(1.0) / (1 << 24));
+}
 
 /* dx = dy; they may be the same. */
 void pass_gradient(const real *dy, real *dx, int64_t n);
 
 /* Largest |x| per channel; NaN is left out, infinity becomes the largest
- * finite number, so that no scale made from it is NaN. */
-void view_absmax(const real *x, struct qview v, real *out);
+ * finite number, so that no scale made from it is NaN. Returns an index from
+ * where view_find_abs finds the largest soon; for several channels 0. */
+int64_t view_absmax(const real *x, struct qview v, real *out);
 real absmax_of(const real *x, int64_t n);
 /* The same inside a loop; magnitudes are ordered like their bits. */
 SELECT_INLINE real absmax_inline(const real *x, int64_t n)
@@ -77,8 +100,24 @@ struct equal {
 void view_add_equal(const struct equal *a, real value, bool magnitude,
                     double g);
 
-/* Index of the first element of channel c with |x| == m, or -1. */
-int64_t view_find_abs(const real *x, struct qview v, int64_t c, real m);
+/* Index of the first element of channel c, of those from index `start` on,
+ * with |x| == m, or -1. */
+int64_t view_find_abs(const real *x, struct qview v, int64_t c, real m,
+                      int64_t start);
+
+/* w / n with the bits of the division, for whole n and whole |w| <= n, without
+ * dividing where n < 2^10. There hi, a short 1 / n, makes w hi exact, and
+ * w hi + w lo is within 2^-36 w / n of w / n before it is rounded, which
+ * itself is at least 2^-35 w / n away from where rounding changes (doubles:
+ * 2^-94, 2^-64). */
+struct over {
+    real n, hi, lo;           /* lo 0: hi is all of 1 / n, as it rounds */
+};
+struct over over_of(real n);
+SELECT_INLINE real over_divide(const struct over *o, real w, bool divide)
+{
+    return divide ? w / o->n : w * o->hi + w * o->lo;
+}
 
 /* Setting i of the kind as an integer, as a real. */
 static inline int spec_int(const struct qspec *s, int i)

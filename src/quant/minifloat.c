@@ -121,10 +121,13 @@ static void round_by_noise(const struct noise *z, int64_t at, real *v,
         v[i] = real_floor(v[i] + u[i]);
 }
 
-/* In one pass, half to even, for formats whose powers are normal numbers. */
-SELECT_INLINE void nearest(const struct minifloat *f, real scale,
+/* In one pass, half to even, for formats whose powers are normal numbers.
+ * invert, a constant at each call: 1 / scale is exact, so that its product has
+ * the bits of the quotient. */
+SELECT_INLINE void nearest(const struct minifloat *f, real scale, bool invert,
                            const real *x, real *y, int64_t n)
 {
+    real over = 1 / scale;
     real_int least = f->least - f->mantissa_bits;
     real_int top = f->top - f->mantissa_bits;
     real_int bias = REAL_BIAS, m = f->mantissa_bits;
@@ -132,7 +135,7 @@ SELECT_INLINE void nearest(const struct minifloat *f, real scale,
 
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real u = x[i] / scale;
+        real u = invert ? x[i] * over : x[i] / scale;
         real_int k = real_exponent(real_fabs(u)) - m;
         real up, down;
 
@@ -147,7 +150,7 @@ SELECT_INLINE void nearest(const struct minifloat *f, real scale,
 QUANT_CLONES static void nearest_run(const struct minifloat *f, real scale,
                                      const real *x, real *y, int64_t n)
 {
-    nearest(f, scale, x, y, n);
+    nearest(f, scale, false, x, y, n);
 }
 
 static bool has_normal_powers(const struct minifloat *f)
@@ -169,17 +172,31 @@ real minifloat_shared_scale(const struct minifloat *f, real absmax)
     return shared_scale(f, absmax);
 }
 
+/* A power of two from 2^-126 to 2^127 has an exact 1 / s. */
+SELECT_INLINE void block_row(const struct minifloat *f, const real *x,
+                             real *y, real *scale, int64_t n)
+{
+    real s = shared_scale(f, absmax_inline(x, n));
+
+    *scale = s;
+    nearest(f, s, true, x, y, n);
+}
+
+/* The standard's block gets code of its own: a loop of known length. */
 QUANT_CLONES static void block_rows(const struct minifloat *f, const real *x,
                                     real *y, real *scale, struct qview v)
 {
+    const struct minifloat own = *f;
     int64_t n = v.inner;
+    real unused;
 
     for (int64_t r = 0; r < v.channels; r++, x += n, y += n) {
-        real s = shared_scale(f, absmax_inline(x, n));
+        real *s = scale ? scale + r : &unused;
 
-        if (scale)
-            scale[r] = s;
-        nearest(f, s, x, y, n);
+        if (n == 32)
+            block_row(&own, x, y, s, 32);
+        else
+            block_row(&own, x, y, s, n);
     }
 }
 

@@ -45,7 +45,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
 {
     const struct qspec *s = &r->q->spec;
     struct qkeras_chance c = {spec_real(s, SET_TEMPERATURE) / r->before, 0,
-                              spec_int(s, SET_REAL)};
+                              spec_int(s, SET_REAL), r->step, 0};
 
     memcpy(u, x, (size_t)n * sizeof *u);
     if (!r->noise->on) {
@@ -53,8 +53,6 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
         return;
     }
     qkeras_draw(r, &c, 0, x, xq, n);
-    for (int64_t i = 0; i < n; i++)
-        xq[i] *= r->step;
 }
 
 static const struct qkeras_parts parts = {

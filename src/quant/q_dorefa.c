@@ -114,29 +114,58 @@ SELECT_INLINE real code_of(real t, real half, real n)
     return real_rint(n * (t * half + REAL(0.5)));
 }
 
-/* gain: m or 1. */
-QUANT_CLONES static void forward_run(real m, real n, real gain, real *t,
-                                     real *y, int64_t count)
-{
-    real half = 1 / (2 * m);
+/* The constants of a channel: 1 / 2m, what the result is multiplied with,
+ * division by n. */
+struct squeeze {
+    real half, gain;
+    struct over over;
+};
 
+static struct squeeze squeeze_of(const struct quantizer *q, real absmax)
+{
+    real m = largest_tanh(absmax);
+
+    return (struct squeeze){1 / (2 * m), rescales(q) ? m : 1,
+                            over_of((real)q->hi_code)};
+}
+
+/* The result of eq. 9; divide is a constant at each call. */
+SELECT_INLINE real squeezed(const struct squeeze *s, real t, bool divide)
+{
+    real n = s->over.n;
+
+    return over_divide(&s->over, 2 * code_of(t, s->half, n) - n, divide);
+}
+
+/* t: tanh(w). A pass of its own: a longer chain of operations per element
+ * leaves the processor fewer elements to work on at a time. */
+QUANT_CLONES static void forward_run(const struct squeeze *s, const real *t,
+                                     real *y, int64_t n)
+{
+    const struct squeeze k = *s;
+
+    if (k.over.lo == 0) {
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        y[i] = (2 * code_of(t[i], half, n) - n) / n * gain;
+        for (int64_t i = 0; i < n; i++)
+            y[i] = squeezed(&k, t[i], true) * k.gain;
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = squeezed(&k, t[i], false) * k.gain;
+    }
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
-    real m = largest_tanh(c->q->hi[channel]), levels = (real)c->q->hi_code;
-    real gain = rescales(c->q) ? m : 1;
+    const struct squeeze s = squeeze_of(c->q, c->q->hi[channel]);
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         real t[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         tanh_block(c->x + at + i, t, k);
-        forward_run(m, levels, gain, t, c->y + at + i, k);
+        forward_run(&s, t, c->y + at + i, k);
     }
 }
 
@@ -165,56 +194,77 @@ static void forward(struct quantizer *q, const real *x, real *y,
     leave_range(q);
 }
 
-/* dx = (1 - t^2) * dy / m, term = dy * t; t comes in term, 1 - t^2 in d. */
-QUANT_CLONES static void backward_run(real m, const real *dy, const real *d,
-                                      real *dx, real *term, int64_t n)
+/* What one element gives: its gradient, and its term of the path through m:
+ * (1 - t^2) dy / m and dy t; rescaled (1 - t^2) dy and dy (v - t / m). */
+struct slope_term {
+    real dx, path;
+};
+
+SELECT_INLINE struct slope_term slope_of(const struct squeeze *s, real t,
+                                         real dy, bool rescaled)
 {
-    real over = 1 / m;
+    real over = 2 * s->half, d = (1 - t) * (1 + t);
 
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real g = dy[i];
-
-        term[i] = g * term[i];
-        dx[i] = g * over * d[i];
-    }
+    if (rescaled)
+        return (struct slope_term){
+            dy * d, dy * (squeezed(s, t, false) - t * over)};
+    return (struct slope_term){dy * over * d, dy * t};
 }
 
-/* dx = (1 - t^2) * dy, term = dy * (v - t / m), v: the value before m. */
-QUANT_CLONES static void rescaled_run(real m, real n, const real *dy,
-                                      const real *d, real *dx, real *term,
-                                      int64_t count)
+/* A block with its t; the sum of the path's terms. */
+SELECT_INLINE double slope_block(const struct squeeze *s, const real *t,
+                                 const real *dy, real *dx, int64_t n,
+                                 bool rescaled)
 {
-    real half = 1 / (2 * m);
+    const struct squeeze k = *s;
+    real path[LANES] = {0};
+    int64_t i = 0;
 
+    for (; i + LANES <= n; i += LANES)
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++) {
-        real g = dy[i], t = term[i];
-        real v = (2 * code_of(t, half, n) - n) / n;
+        for (int l = 0; l < LANES; l++) {
+            struct slope_term e = slope_of(&k, t[i + l], dy[i + l], rescaled);
 
-        term[i] = g * (v - t / m);
-        dx[i] = g * d[i];
+            dx[i + l] = e.dx;
+            path[l] += e.path;
+        }
+    for (int l = 0; i < n; i++, l++) {
+        struct slope_term e = slope_of(&k, t[i], dy[i], rescaled);
+
+        dx[i] = e.dx;
+        path[l] += e.path;
     }
+    return lanes_sum(path, 0);
+}
+
+QUANT_CLONES static double backward_run(const struct squeeze *s,
+                                        const real *t, const real *dy,
+                                        real *dx, int64_t n)
+{
+    return slope_block(s, t, dy, dx, n, false);
+}
+
+QUANT_CLONES static double rescaled_run(const struct squeeze *s,
+                                        const real *t, const real *dy,
+                                        real *dx, int64_t n)
+{
+    return slope_block(s, t, dy, dx, n, true);
 }
 
 static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
                            double *sum)
 {
     const struct kcall *c = ctx;
-    real m = largest_tanh(c->q->hi[channel]), levels = (real)c->q->hi_code;
+    const struct squeeze s = squeeze_of(c->q, c->q->hi[channel]);
 
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real t[QUANT_BLOCK], d[QUANT_BLOCK];
-        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-        const real *dy = c->dy + at + i;
-        real *dx = c->dx + at + i;
+    for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
+        real t[QUANT_BLOCK];
+        int64_t k = at + n - i < QUANT_BLOCK ? at + n - i : QUANT_BLOCK;
 
-        tanh_sech2_block(c->x + at + i, t, d, k);
-        if (rescales(c->q))
-            rescaled_run(m, levels, dy, d, dx, t, k);
-        else
-            backward_run(m, dy, d, dx, t, k);
-        sum[0] += block_sum(t, k);
+        tanh_block(c->x + i, t, k);
+        sum[0] += rescales(c->q)
+                      ? rescaled_run(&s, t, c->dy + i, c->dx + i, k)
+                      : backward_run(&s, t, c->dy + i, c->dx + i, k);
     }
 }
 
@@ -222,7 +272,9 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
 static void backward_done(void *ctx, int64_t channel, const double *sum)
 {
     const struct kcall *c = ctx;
-    int64_t at = view_find_abs(c->x, c->view, channel, c->q->hi[channel]);
+    const int64_t *start = c->own;
+    int64_t at = view_find_abs(c->x, c->view, channel, c->q->hi[channel],
+                               *start);
     double m = (double)largest_tanh(c->q->hi[channel]);
     double path = rescales(c->q) ? sum[0] : -sum[0] / (m * m);
     real d;
@@ -237,13 +289,15 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
                      real *dx, struct qview v)
 {
     struct kcall c = kcall_backward(q, x, dy, dx, v);
+    int64_t start;
 
     assert(v.channels == q->channels);
     if (q->spec.bits == 1) {
         pass_gradient(dy, dx, view_count(v));
         return;
     }
-    view_absmax(x, v, q->hi);
+    start = view_absmax(x, v, q->hi);
+    c.own = &start;
     view_sum(v, backward_piece, backward_done, &c);
     leave_range(q);
 }

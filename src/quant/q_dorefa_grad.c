@@ -30,39 +30,70 @@ static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
     *lo = -*hi;
 }
 
-static inline __attribute__((always_inline)) real
-code_of(real x, real noise, real m, real n)
-{
-    real q = real_rint(n * (x / (2 * m) + REAL(0.5) + noise / n));
+/* The constants of a call: 2m, n, 1 / n. */
+struct dither {
+    real width, n, per_step;
+    struct over over;
+};
 
-    return within(q, 0, n);
+static struct dither dither_of(int bits, real m)
+{
+    real n = (real)(((int64_t)1 << bits) - 1);
+
+    return (struct dither){2 * m, n, 1 / n, over_of(n)};
+}
+
+SELECT_INLINE real code_of(const struct dither *d, real x, real noise)
+{
+    real q = real_rint(
+        d->n * (x / d->width + REAL(0.5) + noise * d->per_step));
+
+    return within(q, 0, d->n);
+}
+
+SELECT_INLINE real value_of(const struct dither *d, real code, bool divide)
+{
+    return d->width * (over_divide(&d->over, code, divide) - REAL(0.5));
 }
 
 QUANT_CLONES void dorefa_gradient(int bits, real m, const real *x,
                                   const real *noise, real *y, int64_t count)
 {
-    real n = (real)(((int64_t)1 << bits) - 1);
+    const struct dither d = dither_of(bits, m);
 
+    if (d.over.lo == 0) {
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        y[i] = 2 * m * (code_of(x[i], noise[i], m, n) / n - REAL(0.5));
+        for (int64_t i = 0; i < count; i++)
+            y[i] = value_of(&d, code_of(&d, x[i], noise[i]), true);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = value_of(&d, code_of(&d, x[i], noise[i]), false);
+    }
+}
+
+QUANT_CLONES static void centre(real *noise, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        noise[i] -= REAL(0.5);
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
     const struct noise *z = c->own;
+    real noise[QUANT_BLOCK] = {0};
 
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real noise[QUANT_BLOCK] = {0};
-        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+    for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
+        int64_t k = at + n - i < QUANT_BLOCK ? at + n - i : QUANT_BLOCK;
 
-        if (z->on)
-            noise_block(z, at + i, 0, noise, k);
-        for (int64_t j = 0; j < k && z->on; j++)
-            noise[j] -= REAL(0.5);
-        dorefa_gradient(c->q->spec.bits, c->q->hi[channel], c->x + at + i,
-                        noise, c->y + at + i, k);
+        if (z->on) {
+            noise_block(z, i, 0, noise, k);
+            centre(noise, k);
+        }
+        dorefa_gradient(c->q->spec.bits, c->q->hi[channel], c->x + i, noise,
+                        c->y + i, k);
     }
 }
 
@@ -103,13 +134,13 @@ static void surrogate(const struct quantizer *base,
 
 static void describe(const struct quantizer *q, real v, struct str *out)
 {
-    real n = (real)q->hi_code, m = q->hi[0] > 0 ? q->hi[0] : 1;
+    real n = (real)q->hi_code, m = q->hi[0] > 0 ? q->hi[0] : 1, none = 0, y;
 
+    dorefa_gradient(q->spec.bits, m, &v, &none, &y, 1);
     str_printf(out, "m = max|x| = %.9g, n = 2^%d - 1 = %.0f\n", (double)m,
                q->spec.bits, (double)n);
     str_printf(out, "y = 2m * (clip(rne(n * (x / 2m + 1/2) + noise), 0, n) "
-               "/ n - 1/2) = %.9g without noise\n",
-               (double)(2 * m * (code_of(v, 0, m, n) / n - REAL(0.5))));
+               "/ n - 1/2) = %.9g without noise\n", (double)y);
     str_add(out, "gradient: dx = dy\n");
 }
 

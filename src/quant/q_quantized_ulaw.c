@@ -43,13 +43,16 @@ static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
     *hi = m - 1;
 }
 
-/* The rounded position under the curve: code 0 to m stands for -1 to 1. */
+/* The rounded position under the curve: code 0 to m stands for -1 to 1. The
+ * unit is a power of two: its inverse is exact. */
 QUANT_CLONES static void position_run(real unit, real m, const real *x,
                                       real *code, int64_t n)
 {
+    real per_unit = 1 / unit;
+
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real p = REAL(0.5) * (x[i] / unit) + REAL(0.5);
+        real p = REAL(0.5) * (x[i] * per_unit) + REAL(0.5);
 
         code[i] = real_rint(within(p, 0, 1) * m);
     }

@@ -39,20 +39,27 @@ static void prepare(struct quantizer *q, const real *x, struct qview v,
         qkeras_sign_deviations(q, x, v);
 }
 
+QUANT_CLONES static void add_hits(real step, const real *b1, real *xq,
+                                  int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        xq[i] = step * (xq[i] + b1[i] - 1);
+}
+
 static void draw(const struct qkeras_run *r, const real *x, real *xq,
                  int64_t n)
 {
     const struct qspec *s = &r->q->spec;
     real k = spec_real(s, SET_TEMPERATURE), half = r->step / (2 * r->before);
     struct qkeras_chance c = {k / r->before, -k * half,
-                              spec_int(s, SET_REAL)};
+                              spec_int(s, SET_REAL), 1, 0};
     real b1[QUANT_BLOCK];
 
     qkeras_draw(r, &c, 0, x, xq, n);
     c.b = k * half;
     qkeras_draw(r, &c, 1, x, b1, n);
-    for (int64_t i = 0; i < n; i++)
-        xq[i] = r->step * (xq[i] + b1[i] - 1);
+    add_hits(r->step, b1, xq, n);
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,

@@ -103,6 +103,13 @@ void qkeras_forward(struct quantizer *q, const real *x, real *y,
     view_each(v, forward_piece, &c);
 }
 
+QUANT_CLONES static void fill_ones(real *slope, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        slope[i] = 1;
+}
+
 QUANT_CLONES static void scale_slopes(real f, const real *dy,
                                       const real *slope, real *dx, int64_t n)
 {
@@ -124,8 +131,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
         real slope[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
-        for (int64_t j = 0; j < k; j++)
-            slope[j] = 1;
+        fill_ones(slope, k);
         if (m->slopes)
             m->slopes(&r, c->x + at + i, slope, k);
         scale_slopes(f, c->dy + at + i, slope, c->dx + at + i, k);

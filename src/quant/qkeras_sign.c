@@ -83,13 +83,16 @@ QUANT_CLONES static void half_run(real k, real b, const real *x, real *p,
         p[i] = REAL(0.5) * (k * x[i] + b);
 }
 
-QUANT_CLONES static void hit_run(real factor, const real *p, const real *draw,
-                                 real *hit, int64_t n)
+/* Draws are from 0 to below 1: a chance that QKeras clips to 1 always hits
+ * without that, one that it clips to 0 never. */
+QUANT_CLONES static void hit_run(const struct qkeras_chance *c,
+                                 const real *draw, real *hit, int64_t n)
 {
+    real factor = c->smooth ? REAL(0.5) : 1, high = c->high, low = c->low;
+
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        hit[i] = pick(within(factor * p[i] + REAL(0.5), 0, 1) >= draw[i], 1,
-                      0);
+        hit[i] = pick(factor * hit[i] + REAL(0.5) >= draw[i], high, low);
 }
 
 void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
@@ -101,7 +104,7 @@ void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
     half_run(c->k, c->b, x, hit, n);
     if (c->smooth)
         tanh_block(hit, hit, n);
-    hit_run(c->smooth ? REAL(0.5) : 1, hit, draw, hit, n);
+    hit_run(c, draw, hit, n);
 }
 
 /* A pass over the data with a value q per element. */
@@ -117,6 +120,13 @@ static real alpha_of(const struct pass *p, const double *sum)
     real s = qkeras_least_squares(sum, p->n);
 
     return is_po2(&p->q->spec) ? qkeras_po2(s) : s;
+}
+
+QUANT_CLONES static void square_run(const real *x, real *xx, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        xx[i] = x[i] * x[i];
 }
 
 QUANT_CLONES static void sign_run(real low, const real *x, real *xq,
@@ -175,8 +185,7 @@ static void moments_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
         real xx[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
-        for (int64_t j = 0; j < k; j++)
-            xx[j] = x[i + j] * x[i + j];
+        square_run(x + i, xx, k);
         sum[1] += block_sum(xx, k);
     }
 }

@@ -32,11 +32,12 @@ void qkeras_sign_scales(struct quantizer *q, const real *x, struct qview v,
 /* Standard deviations + eps into qkeras_before (1 without automatic alpha). */
 void qkeras_sign_deviations(struct quantizer *q, const real *x,
                             struct qview v);
-/* 1 where sigmoid(k * x + b) (smooth), or hard_sigmoid, reaches a draw, else
- * 0. */
+/* high where sigmoid(k * x + b) (smooth), or hard_sigmoid, reaches a draw,
+ * else low. */
 struct qkeras_chance {
     real k, b;
     bool smooth;
+    real high, low;
 };
 void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
                  uint32_t salt, const real *x, real *hit, int64_t n);

@@ -25,6 +25,8 @@ typedef int32_t real_int;
 #define REAL_BIAS 127
 #endif
 
+#define REAL_SIGN ((real_bits)1 << (8 * sizeof(real) - 1))
+
 #define SELECT_INLINE static inline __attribute__((always_inline))
 
 SELECT_INLINE real_bits real_to_bits(real x)

@@ -440,27 +440,57 @@ static void ranges_are_refused_where_there_is_none(void **state)
 
 /* ---- numbers ---- */
 
+/* Steps of many sizes, so that all ranges are met. */
 static void tanh_and_its_slope_are_those_of_libm(void **state)
 {
-    enum { N = 2000 };
-    real x[N], t[N], d[N], both[2][N];
+    enum { N = 4096 };
+    real *x = mem_alloc(N, sizeof *x), *t = mem_alloc(N, sizeof *t);
+    real *d = mem_alloc(N, sizeof *d);
 
     (void)state;
-    for (int i = 0; i < N; i++)
-        x[i] = (real)((i - N / 2) * 0.011);
-    tanh_block(x, t, N);
-    sech2_block(x, d, N);
-    tanh_sech2_block(x, both[0], both[1], N);
-    for (int i = 0; i < N; i++) {
-        double c = cosh((double)x[i]);
+    for (double span = 1e-30; span < 130; span *= 1.7) {
+        for (int i = 0; i < N; i++)
+            x[i] = (real)((i - N / 2) * (span / (N / 2)));
+        tanh_block(x, t, N);
+        sech2_block(x, d, N);
+        for (int i = 0; i < N; i++) {
+            double v = (double)x[i], c = cosh(v), want = 1 / (c * c);
 
-        assert_near((double)t[i], tanh((double)x[i]), 3e-7, 0);
-        assert_near((double)d[i], 1 / (c * c), 6e-7, 1e-37);
-        assert_true(both[0][i] == t[i] && both[1][i] == d[i]);
+            assert_near((double)t[i], tanh(v), 4e-7, 0);
+            assert_near((double)d[i], want, fabs(v) < 4 ? 9e-7 : 0, 2e-9);
+            assert_true(fabs(v) < 9.1 || real_fabs(t[i]) == 1);
+            assert_true(d[i] > 0);
+        }
     }
-    x[0] = (real)NAN;
-    tanh_block(x, t, 1);
-    assert_true(isnan(t[0]));
+    mem_free(x);
+    mem_free(t);
+    mem_free(d);
+}
+
+static void tanh_of_what_is_no_number(void **state)
+{
+    real x[] = {(real)NAN, (real)INFINITY, -(real)INFINITY, REAL(-0.0)};
+    real t[4], d[4];
+
+    (void)state;
+    tanh_block(x, t, 4);
+    sech2_block(x, d, 4);
+    assert_true(isnan(t[0]) && isnan(d[0]));
+    assert_true(t[1] == 1 && t[2] == -1 && d[1] == 0 && d[2] == 0);
+    assert_true(t[3] == 0 && signbit(t[3]) && d[3] == 1);
+}
+
+/* The quotients without a division, all of them, and the last n with one. */
+static void whole_numbers_divide_exactly(void **state)
+{
+    (void)state;
+    for (int n = 1; n < 1500; n += n < 1023 ? 1 : 97) {
+        struct over o = over_of((real)n);
+
+        for (int w = -n; w <= n; w++)
+            assert_true(over_divide(&o, (real)w, o.lo == 0) ==
+                        (real)w / (real)n);
+    }
 }
 
 static int compare_reals(const void *a, const void *b)
@@ -870,6 +900,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(saved_quantizers_come_back_as_they_were),
     cmocka_unit_test(ranges_are_refused_where_there_is_none),
     cmocka_unit_test(tanh_and_its_slope_are_those_of_libm),
+    cmocka_unit_test(tanh_of_what_is_no_number),
+    cmocka_unit_test(whole_numbers_divide_exactly),
     cmocka_unit_test(selection_finds_the_kth_value),
     cmocka_unit_test(draws_are_uniform_and_differ_by_key_and_salt),
     cmocka_unit_test(random_rounding_keeps_the_mean),
