@@ -121,7 +121,7 @@ static double per_unit(const struct fixed_type *t)
 static void block_codes(const struct fixed_type *t, const real *x, double *q,
                         int64_t n)
 {
-    double v[QUANT_BLOCK];
+    QUANT_ALIGNED double v[QUANT_BLOCK];
 
     scale_up(x, per_unit(t), v, n);
     fixed_round(t, v, q, n);
@@ -133,16 +133,82 @@ static int64_t block_at(int64_t at, int64_t end)
     return end - at < QUANT_BLOCK ? end - at : QUANT_BLOCK;
 }
 
+/* Truncation, from 0 or downwards, and wrapping without saturated bits, as the
+ * type's default has it, in reals: x times a power of two is exact but for
+ * numbers so small that their whole part is 0 or -1, as are whole parts. */
+struct truncation {
+    real per_unit, step, below;
+    int32_t lo;
+    uint32_t mask;
+};
+
+static bool can_truncate(const struct fixed_type *t)
+{
+    int fraction = t->width - t->integer;
+
+    return t->rounding <= FIXED_TRN_ZERO && fraction >= -60 && fraction <= 60;
+}
+
+static struct truncation truncation_of(const struct quantizer *q,
+                                       const struct fixed_type *t)
+{
+    return (struct truncation){
+        .per_unit = (real)per_unit(t),
+        .step = q->scale[0],
+        .below = t->rounding == FIXED_TRN ? 1 : 0,
+        .lo = (int32_t)q->lo_code,
+        .mask = (uint32_t)(q->hi_code - q->lo_code),
+    };
+}
+
+/* floor(v), or with below 0 trunc(v). */
+SELECT_INLINE real truncated(const struct truncation *t, real x)
+{
+    real v = x * t->per_unit, a = real_fabs(v), k = real_rint(a);
+    real whole = k - pick(k > a, 1, 0);
+
+    whole = pick(v < 0, -whole, whole);
+    return whole - pick(whole * t->step > x, t->below, 0);
+}
+
+/* Values below 2^30; how many were. */
+QUANT_CLONES static int wrap_run(const struct truncation *by, const real *x,
+                                 real *y, int64_t n)
+{
+    const struct truncation t = *by;
+    int small = 0;
+
+#pragma omp simd reduction(+ : small)
+    for (int64_t i = 0; i < n; i++) {
+        real q = truncated(&t, x[i]);
+        bool fits = real_fabs(q) < (1 << 30);
+        int32_t code = (int32_t)pick(fits, q, 0);
+
+        code = (int32_t)(((uint32_t)(code - t.lo) & t.mask)) + t.lo;
+        y[i] = (real)code * t.step;
+        small += fits;
+    }
+    return small;
+}
+
+static bool wraps(const struct fixed_type *t)
+{
+    return can_truncate(t) && t->overflow == FIXED_WRAP && t->saturated == 0;
+}
+
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
     struct fixed_type t = fixed_type_of(&c->cq->spec);
+    struct truncation by = truncation_of(c->cq, &t);
     double q[QUANT_BLOCK], step = 1 / per_unit(&t);
 
     (void)channel;
     for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
         int64_t k = block_at(i, at + n);
 
+        if (wraps(&t) && wrap_run(&by, c->x + i, c->y + i, k) == k)
+            continue;
         block_codes(&t, c->x + i, q, k);
         scale_down(q, step, c->y + i, k);
     }
@@ -167,16 +233,38 @@ QUANT_CLONES static void keep_inside(const double *q, double lo, double hi,
     }
 }
 
+QUANT_CLONES static void keep_truncated(const struct truncation *by,
+                                        const struct kcall *c, int64_t at,
+                                        int64_t n)
+{
+    const struct truncation t = *by;
+    const real lo = (real)t.lo, hi = lo + (real)t.mask;
+    const real *x = c->x + at, *dy = c->dy + at;
+    real *dx = c->dx + at;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real q = truncated(&t, x[i]);
+
+        dx[i] = pick((q >= lo) & (q <= hi), dy[i], 0);
+    }
+}
+
 static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
     struct fixed_type t = fixed_type_of(&c->cq->spec);
-    double v[QUANT_BLOCK], q[QUANT_BLOCK];
+    struct truncation by = truncation_of(c->cq, &t);
+    QUANT_ALIGNED double v[QUANT_BLOCK], q[QUANT_BLOCK];
 
     (void)channel;
     for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
         int64_t k = block_at(i, at + n);
 
+        if (can_truncate(&t)) {
+            keep_truncated(&by, c, i, k);
+            continue;
+        }
         scale_up(c->x + i, per_unit(&t), v, k);
         fixed_round(&t, v, q, k);
         keep_inside(q, (double)c->cq->lo_code, (double)c->cq->hi_code,
@@ -199,7 +287,7 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
     struct fixed_type t = fixed_type_of(&c->cq->spec);
-    double q[QUANT_BLOCK];
+    QUANT_ALIGNED double q[QUANT_BLOCK];
 
     (void)channel;
     for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {

@@ -21,7 +21,10 @@
 
 /* Elements a loop handles between two looks at a table: fits the first-level
  * cache with its temporaries. */
-#define QUANT_BLOCK 256
+#define QUANT_BLOCK 512
+
+/* For a block's temporaries: vectors that do not straddle cache lines. */
+#define QUANT_ALIGNED _Alignas(64)
 
 /* From here on a loop is worth several threads. */
 #define QUANT_PARALLEL 32768

@@ -85,7 +85,7 @@ double abs_sum(const real *x, int64_t n)
     double sum = 0;
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real a[QUANT_BLOCK];
+        QUANT_ALIGNED real a[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
 #pragma omp simd

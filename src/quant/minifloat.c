@@ -114,7 +114,7 @@ QUANT_CLONES static void from_steps(const struct minifloat_run *r,
 static void round_by_noise(const struct noise *z, int64_t at, real *v,
                            int64_t n)
 {
-    real u[QUANT_BLOCK];
+    QUANT_ALIGNED real u[QUANT_BLOCK];
 
     noise_block(z, at, 0, u, n);
     for (int64_t i = 0; i < n; i++)
@@ -172,31 +172,45 @@ real minifloat_shared_scale(const struct minifloat *f, real absmax)
     return shared_scale(f, absmax);
 }
 
-/* A power of two from 2^-126 to 2^127 has an exact 1 / s. */
-SELECT_INLINE void block_row(const struct minifloat *f, const real *x,
-                             real *y, real *scale, int64_t n)
+SELECT_INLINE void row_scales(const struct minifloat *f, const real *x,
+                              real *scale, int64_t rows, int64_t n)
 {
-    real s = shared_scale(f, absmax_inline(x, n));
-
-    *scale = s;
-    nearest(f, s, true, x, y, n);
+    for (int64_t r = 0; r < rows; r++)
+        scale[r] = shared_scale(f, absmax_inline(x + r * n, n));
 }
 
-/* The standard's block gets code of its own: a loop of known length. */
+/* A power of two from 2^-126 to 2^127 has an exact 1 / s. */
+SELECT_INLINE void row_values(const struct minifloat *f, const real *x,
+                              real *y, const real *scale, int64_t rows,
+                              int64_t n)
+{
+    for (int64_t r = 0; r < rows; r++)
+        nearest(f, scale[r], true, x + r * n, y + r * n, n);
+}
+
+#define FEW_ROWS 8
+
+/* A few rows' scales, then their values: no value waits for its maximum. The
+ * standard's block gets code of its own, loops of known length. */
 QUANT_CLONES static void block_rows(const struct minifloat *f, const real *x,
                                     real *y, real *scale, struct qview v)
 {
     const struct minifloat own = *f;
     int64_t n = v.inner;
-    real unused;
 
-    for (int64_t r = 0; r < v.channels; r++, x += n, y += n) {
-        real *s = scale ? scale + r : &unused;
+    for (int64_t r = 0; r < v.channels; r += FEW_ROWS) {
+        int64_t rows = v.channels - r < FEW_ROWS ? v.channels - r : FEW_ROWS;
+        real s[FEW_ROWS];
 
-        if (n == 32)
-            block_row(&own, x, y, s, 32);
-        else
-            block_row(&own, x, y, s, n);
+        if (n == 32) {
+            row_scales(&own, x + r * 32, s, rows, 32);
+            row_values(&own, x + r * 32, y + r * 32, s, rows, 32);
+        } else {
+            row_scales(&own, x + r * n, s, rows, n);
+            row_values(&own, x + r * n, y + r * n, s, rows, n);
+        }
+        if (scale)
+            memcpy(scale + r, s, (size_t)rows * sizeof *s);
     }
 }
 
@@ -217,7 +231,7 @@ void minifloat_forward(const struct minifloat_run *r, const real *x, real *y,
         return;
     }
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real v[QUANT_BLOCK], e[QUANT_BLOCK];
+        QUANT_ALIGNED real v[QUANT_BLOCK], e[QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         to_steps(r, x + i, v, e, m);

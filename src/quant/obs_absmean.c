@@ -58,7 +58,7 @@ static void piece(void *ctx, int64_t channel, int64_t at, int64_t n,
 
     (void)channel;
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real v[QUANT_BLOCK];
+        QUANT_ALIGNED real v[QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         magnitudes(c->x + at + i, v, m);

@@ -238,7 +238,7 @@ static double error_of(const struct search *s, int64_t first, int64_t last)
     if (step == 0)
         return 0;
     for (int64_t i = 0; i < s->bins; i += QUANT_BLOCK) {
-        real part[QUANT_BLOCK];
+        QUANT_ALIGNED real part[QUANT_BLOCK];
         int64_t n = s->bins - i < QUANT_BLOCK ? s->bins - i : QUANT_BLOCK;
 
         error_block(s, first, step, i, n, part);

@@ -45,7 +45,7 @@ static double sum_squares(const struct hist_view *v, const struct grid *g)
     double sum = 0;
 
     for (int i = 0; i < v->bins; i += QUANT_BLOCK) {
-        real part[QUANT_BLOCK];
+        QUANT_ALIGNED real part[QUANT_BLOCK];
         int64_t n = v->bins - i < QUANT_BLOCK ? v->bins - i : QUANT_BLOCK;
 
         square_errors(v, i, g, part, n);

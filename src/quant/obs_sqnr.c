@@ -55,7 +55,7 @@ static void consider(struct search *s, real delta, real offset)
     double noise = 0;
 
     for (int i = 0; i < s->hist->bins; i += QUANT_BLOCK) {
-        real part[QUANT_BLOCK];
+        QUANT_ALIGNED real part[QUANT_BLOCK];
         int64_t n = s->hist->bins - i < QUANT_BLOCK ? s->hist->bins - i
                                                     : QUANT_BLOCK;
 

@@ -154,7 +154,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
                       q->scale[channel] + through, through};
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real term[QUANT_BLOCK];
+        QUANT_ALIGNED real term[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         backward_run(c->x + at + i, c->dy + at + i, c->dx + at + i, term, k,

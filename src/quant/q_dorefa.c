@@ -161,7 +161,7 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     const struct squeeze s = squeeze_of(c->q, c->q->hi[channel]);
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real t[QUANT_BLOCK];
+        QUANT_ALIGNED real t[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         tanh_block(c->x + at + i, t, k);
@@ -258,7 +258,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     const struct squeeze s = squeeze_of(c->q, c->q->hi[channel]);
 
     for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
-        real t[QUANT_BLOCK];
+        QUANT_ALIGNED real t[QUANT_BLOCK];
         int64_t k = at + n - i < QUANT_BLOCK ? at + n - i : QUANT_BLOCK;
 
         tanh_block(c->x + i, t, k);

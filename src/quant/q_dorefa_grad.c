@@ -83,7 +83,7 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
     const struct noise *z = c->own;
-    real noise[QUANT_BLOCK] = {0};
+    QUANT_ALIGNED real noise[QUANT_BLOCK] = {0};
 
     for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
         int64_t k = at + n - i < QUANT_BLOCK ? at + n - i : QUANT_BLOCK;

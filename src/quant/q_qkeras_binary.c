@@ -57,7 +57,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
 {
     const struct qspec *s = &r->q->spec;
     real low = spec_int(s, SET_01) ? 0 : -r->step;
-    real t[QUANT_BLOCK];
+    QUANT_ALIGNED real t[QUANT_BLOCK];
 
     if (r->noise->on && s->rounding == ROUND_STOCHASTIC) {
         round_input(r, x, t, n);

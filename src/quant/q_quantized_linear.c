@@ -122,7 +122,7 @@ static void sum_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     struct qkeras_run r = {.q = c->q, .channel = channel, .noise = &off};
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real v[QUANT_BLOCK], xv[QUANT_BLOCK];
+        QUANT_ALIGNED real v[QUANT_BLOCK], xv[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         units(&r, scale_at(c->q, channel), c->x + at + i, v, k);

@@ -145,7 +145,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     real slope = spec_real(s, SET_SLOPE), bound = spec_real(s, SET_BOUND);
     real m = (real)ldexp(1, value_bits(s));
     real unit = (real)ldexp(1, spec_int(s, SET_INTEGER));
-    real p[QUANT_BLOCK], v[QUANT_BLOCK];
+    QUANT_ALIGNED real p[QUANT_BLOCK], v[QUANT_BLOCK];
 
     qkeras_relu(slope, top_of(s), x, u, n);
     ratio_run(sigmoid, m, unit, x, p, n);

@@ -81,7 +81,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     const struct qspec *s = &r->q->spec;
     struct po2_range range = range_of(s);
     real slope = spec_real(s, SET_SLOPE), top = top_of(s);
-    real below[QUANT_BLOCK];
+    QUANT_ALIGNED real below[QUANT_BLOCK];
 
     one_side(x, 1, u, n);
     qkeras_po2_values(r, &range, u, xq, n);

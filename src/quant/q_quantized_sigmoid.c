@@ -107,7 +107,7 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
     bool smooth = spec_int(&r->q->spec, SET_REAL);
     real limits[3] = {(real)r->q->lo_code, (real)r->q->hi_code,
                       smooth ? (real)INFINITY : 1};
-    real v[QUANT_BLOCK];
+    QUANT_ALIGNED real v[QUANT_BLOCK];
 
     codes_of(r, x, v, n);
     if (smooth) {

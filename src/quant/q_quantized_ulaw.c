@@ -183,7 +183,7 @@ static void slopes(const struct qkeras_run *r, const real *x, real *slope,
                    int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    real code[QUANT_BLOCK];
+    QUANT_ALIGNED real code[QUANT_BLOCK];
 
     position_run(unit_of(s), half_of(s), x, code, n);
     look_up(r, true, code, slope, n);

@@ -54,7 +54,7 @@ static void draw(const struct qkeras_run *r, const real *x, real *xq,
     real k = spec_real(s, SET_TEMPERATURE), half = r->step / (2 * r->before);
     struct qkeras_chance c = {k / r->before, -k * half,
                               spec_int(s, SET_REAL), 1, 0};
-    real b1[QUANT_BLOCK];
+    QUANT_ALIGNED real b1[QUANT_BLOCK];
 
     qkeras_draw(r, &c, 0, x, xq, n);
     c.b = k * half;

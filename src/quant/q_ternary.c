@@ -126,7 +126,7 @@ static void above_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     real t = *learned_at(c->q, ROW_THRESHOLD, channel);
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real a[QUANT_BLOCK], count[QUANT_BLOCK];
+        QUANT_ALIGNED real a[QUANT_BLOCK], count[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         above_run(t, c->x + at + i, a, count, k);

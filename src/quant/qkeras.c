@@ -80,7 +80,7 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     struct qkeras_run r = run_of(c, channel);
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real xq[QUANT_BLOCK], u[QUANT_BLOCK];
+        QUANT_ALIGNED real xq[QUANT_BLOCK], u[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         r.at = at + i;
@@ -128,7 +128,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     real f = ste_of(m, s) ? 1 : 1 - noise_of(m, s);
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real slope[QUANT_BLOCK];
+        QUANT_ALIGNED real slope[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         fill_ones(slope, k);
@@ -184,7 +184,7 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     struct qkeras_run r = run_of(c, channel);
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real xq[QUANT_BLOCK], u[QUANT_BLOCK];
+        QUANT_ALIGNED real xq[QUANT_BLOCK], u[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         m->values(&r, c->x + at + i, xq, u, k);
@@ -250,7 +250,7 @@ QUANT_CLONES static void draw_run(const real *draw, real k, real *v,
 static void round_salted(const struct qkeras_run *r, uint32_t salt, real *v,
                          int64_t n, real precision)
 {
-    real draw[QUANT_BLOCK];
+    QUANT_ALIGNED real draw[QUANT_BLOCK];
 
     if (!r->noise->on || r->q->spec.rounding != ROUND_STOCHASTIC) {
         round_block(ROUND_HALF_EVEN, NULL, v, n);

@@ -95,7 +95,7 @@ static void sum_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     real s = qkeras_before(f->q)[channel];
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real xz[QUANT_BLOCK], zz[QUANT_BLOCK];
+        QUANT_ALIGNED real xz[QUANT_BLOCK], zz[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         for (int64_t j = 0; j < k; j++) {

@@ -83,7 +83,7 @@ static void draw_exponents(const struct qkeras_run *r, const real *t, real *e,
                            int64_t n)
 {
     const real ln2 = REAL(0.6931471805599453);
-    real draw[QUANT_BLOCK];
+    QUANT_ALIGNED real draw[QUANT_BLOCK];
 
     noise_block(r->noise, r->at, 0, draw, n);
 
@@ -119,7 +119,7 @@ void qkeras_po2_values(const struct qkeras_run *r,
     bool down = spec_int(s, PO2_FLOOR);
     real max = s->param[PO2_MAX] >= 0 ? spec_real(s, PO2_MAX)
                                       : (real)INFINITY;
-    real t[QUANT_BLOCK], e[QUANT_BLOCK];
+    QUANT_ALIGNED real t[QUANT_BLOCK], e[QUANT_BLOCK];
 
     limit_run(max, quadratic, a, t, n);
     if (r->noise->on && s->rounding == ROUND_STOCHASTIC && !down)

@@ -98,7 +98,7 @@ QUANT_CLONES static void hit_run(const struct qkeras_chance *c,
 void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
                  uint32_t salt, const real *x, real *hit, int64_t n)
 {
-    real draw[QUANT_BLOCK];
+    QUANT_ALIGNED real draw[QUANT_BLOCK];
 
     noise_block(r->noise, r->at, salt, draw, n);
     half_run(c->k, c->b, x, hit, n);
@@ -148,7 +148,7 @@ static void sign_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
 
     (void)channel;
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real xq[QUANT_BLOCK], qq[QUANT_BLOCK];
+        QUANT_ALIGNED real xq[QUANT_BLOCK], qq[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         sign_run(p->zero_one ? 0 : -1, p->x + at + i, xq, qq, k);
@@ -182,7 +182,7 @@ static void moments_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     (void)channel;
     sum[0] += block_sum(x, n);
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real xx[QUANT_BLOCK];
+        QUANT_ALIGNED real xx[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         square_run(x + i, xx, k);
@@ -265,7 +265,7 @@ static void ternary_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
     real s = qkeras_before(p->q)[channel];
 
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real xq[QUANT_BLOCK], qq[QUANT_BLOCK];
+        QUANT_ALIGNED real xq[QUANT_BLOCK], qq[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         ternary_run(s, p->x + at + i, xq, qq, k);

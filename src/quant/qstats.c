@@ -68,7 +68,7 @@ static void levels_finish(struct levels *l, struct qstats *out)
 static void uniform_block(const struct grid *g, const real *x, int64_t n,
                           struct sums *s, struct levels *l)
 {
-    real code[QUANT_BLOCK], y[QUANT_BLOCK];
+    QUANT_ALIGNED real code[QUANT_BLOCK], y[QUANT_BLOCK];
 
     grid_codes(g, x, code, n);
     for (int64_t i = 0; i < n; i++) {

@@ -330,7 +330,7 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
         return;
     }
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real v[QUANT_BLOCK];
+        QUANT_ALIGNED real v[QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         grid_codes(&g, c->x + at + i, v, m);
@@ -352,7 +352,7 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
         return;
     }
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real m[QUANT_BLOCK];
+        QUANT_ALIGNED real m[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         masks(&g, c->x + at + i, m, k);
@@ -392,7 +392,7 @@ static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 
     grid_init(&g, q, channel, false);
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        real v[QUANT_BLOCK];
+        QUANT_ALIGNED real v[QUANT_BLOCK];
         int64_t m = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
         grid_codes(&g, c->x + at + i, v, m);

@@ -205,6 +205,49 @@ static void gradients_stop_where_the_type_overflows(void **state)
 }
 
 /* All codes of the widest types are floats, and codes gives them back. */
+/* Values and gradients of whole tensors are those of one number at a time,
+ * which is rounded and wrapped in doubles. */
+static void tensors_are_cast_like_single_numbers(void **state)
+{
+    static const char *const texts[] = {
+        "fixed<8,3>", "ufixed<8,3>", "fixed<4,6>", "ufixed<4,9,TRN_ZERO>",
+        "fixed<24,24>", "ufixed<24,0>", "fixed<8,3,TRN_ZERO>", "fixed<1,1>",
+        "fixed<8,-50>", "fixed<8,60>", "fixed<8,90>", "fixed<6,2,RND,WRAP,1>",
+    };
+    static const real far[] = {1e9f, -1e9f, 1e30f, -1e30f, 1e-45f, -1e-45f,
+                               1e-40f, -1e-40f, 0.0f, -0.0f, 127.5f, -16.0f};
+    enum { FAR = sizeof far / sizeof far[0], N = 2000 };
+    struct rng *r = rng_new(3, RNG_GENERATE);
+    real x[N], y[N], dx[N];
+    struct qview all = {1, 1, N};
+
+    (void)state;
+    for (size_t k = 0; k < sizeof texts / sizeof texts[0]; k++) {
+        struct quantizer *q = made(texts[k]);
+        struct fixed_type t = fixed_type_of(&q->spec);
+        double step = ldexp(1, t.integer - t.width);
+
+        for (int i = 0; i < N; i++)
+            x[i] = i < FAR + 600 && i >= 600
+                       ? far[i - 600]
+                       : (real)(rng_normal(r) * step * ldexp(1, i % 30));
+        quantizer_forward(q, x, y, all, true);
+        quantizer_backward(q, x, x, dx, all);
+        for (int i = 0; i < N; i++) {
+            double v = ldexp((double)x[i], t.width - t.integer), whole;
+            bool in;
+
+            fixed_round(&t, &v, &whole, 1);
+            in = whole >= (double)q->lo_code && whole <= (double)q->hi_code;
+            assert_true((double)y[i] ==
+                        (double)fixed_from_double(&t, (double)x[i]) * step);
+            assert_true(dx[i] == (in ? x[i] : 0));
+        }
+        quantizer_free(q);
+    }
+    rng_free(r);
+}
+
 static void the_widest_types_keep_every_code(void **state)
 {
     static const char *const texts[] = {"fixed<24,1,RND,SAT>",
@@ -237,6 +280,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(rounding_looks_at_the_exact_number),
     cmocka_unit_test(overflow_of_four_bits_is_as_by_hand),
     cmocka_unit_test(gradients_stop_where_the_type_overflows),
+    cmocka_unit_test(tensors_are_cast_like_single_numbers),
     cmocka_unit_test(the_widest_types_keep_every_code),
 };
 
