@@ -214,9 +214,11 @@ static void tensors_are_cast_like_single_numbers(void **state)
         "fixed<24,24>", "ufixed<24,0>", "fixed<8,3,TRN_ZERO>", "fixed<1,1>",
         "fixed<8,-50>", "fixed<8,60>", "fixed<8,90>", "fixed<6,2,RND,WRAP,1>",
     };
-    static const real far[] = {1e9f, -1e9f, 1e30f, -1e30f, 1e-45f, -1e-45f,
-                               1e-40f, -1e-40f, 0.0f, -0.0f, 127.5f, -16.0f};
-    enum { FAR = sizeof far / sizeof far[0], N = 2000 };
+    static const real far[] = {1e9f, -1e9f, 1e30f, -1e30f};
+    static const real near[] = {1e-45f, -1e-45f, 1e-40f, -1e-40f,
+                                0.0f, -0.0f, 0.5f, -0.25f};
+    enum { FAR = sizeof far / sizeof far[0], N = 2000,
+           NEAR = sizeof near / sizeof near[0] };
     struct rng *r = rng_new(3, RNG_GENERATE);
     real x[N], y[N], dx[N];
     struct qview all = {1, 1, N};
@@ -228,9 +230,11 @@ static void tensors_are_cast_like_single_numbers(void **state)
         double step = ldexp(1, t.integer - t.width);
 
         for (int i = 0; i < N; i++)
-            x[i] = i < FAR + 600 && i >= 600
-                       ? far[i - 600]
-                       : (real)(rng_normal(r) * step * ldexp(1, i % 30));
+            x[i] = (real)(rng_normal(r) * step * ldexp(1, i % 26));
+        for (int i = 0; i < NEAR; i++)
+            x[100 + i] = near[i];
+        for (int i = 0; i < FAR; i++)    /* a block of their own */
+            x[1600 + i] = far[i];
         quantizer_forward(q, x, y, all, true);
         quantizer_backward(q, x, x, dx, all);
         for (int i = 0; i < N; i++) {
