@@ -550,6 +550,45 @@ static void draws_are_uniform_and_differ_by_key_and_salt(void **state)
     rng_free(r);
 }
 
+/* Pearson's sum over 16 x 16 cells of pairs: 255 on the mean, 22.6 its
+ * deviation. */
+static double cells_of(const real *a, const real *b, int n)
+{
+    int hits[256] = {0};
+    double sum = 0, each = n / 256.0;
+
+    for (int i = 0; i < n; i++)
+        hits[16 * (int)(16 * a[i]) + (int)(16 * b[i])]++;
+    for (int i = 0; i < 256; i++)
+        sum += (hits[i] - each) * (hits[i] - each) / each;
+    return sum;
+}
+
+static void draws_are_independent(void **state)
+{
+    enum { N = 20000, FAR = 4096, CALLS = 20 };
+    static const int lags[] = {1, 2, 8, 64, 512, FAR};
+    real *u = mem_alloc(N + FAR, sizeof *u), *w = mem_alloc(N, sizeof *w);
+    struct rng *r = rng_new(2, RNG_ROUND);
+
+    (void)state;
+    for (int k = 0; k < CALLS; k++) {
+        struct noise z = noise_new(r), close = z;
+
+        noise_block(&z, 0, 0, u, N + FAR);
+        for (size_t i = 0; i < sizeof lags / sizeof lags[0]; i++)
+            assert_true(cells_of(u, u + lags[i], N) < 255 + 5 * 22.6);
+        noise_block(&z, 0, 1, w, N);
+        assert_true(cells_of(u, w, N) < 255 + 5 * 22.6);
+        close.key[k % 2]++;              /* keys that hardly differ */
+        noise_block(&close, 0, 0, w, N);
+        assert_true(cells_of(u, w, N) < 255 + 5 * 22.6);
+    }
+    mem_free(u);
+    mem_free(w);
+    rng_free(r);
+}
+
 static void random_rounding_keeps_the_mean(void **state)
 {
     enum { N = 20000 };
@@ -904,6 +943,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(whole_numbers_divide_exactly),
     cmocka_unit_test(selection_finds_the_kth_value),
     cmocka_unit_test(draws_are_uniform_and_differ_by_key_and_salt),
+    cmocka_unit_test(draws_are_independent),
     cmocka_unit_test(random_rounding_keeps_the_mean),
     cmocka_unit_test(stochastic_binary_draws_by_its_sigmoid),
     cmocka_unit_test(small_floats_round_to_the_nearest_value),
