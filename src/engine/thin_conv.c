@@ -221,22 +221,28 @@ THIN void forward_5(const struct thin_conv *c, int64_t n)
 
 /* ---- backward to the weights ---- */
 
-/* dw of kernel row k, from one output row. */
-THIN_INLINE void weights_row(const struct conv_geom *g, const float *x,
-                             const float *y, float *dw, int64_t kw)
+/* dw of `rows` rows of the kernel from one output row; x: the input of the
+ * first of them. Two at a time: enough sums that none waits for itself. */
+THIN_INLINE void weights_rows(const struct conv_geom *g, const float *x,
+                              const float *y, float *dw, int64_t kw,
+                              int64_t rows)
 {
-    __m256 sum[KERNEL_WIDE];
-    for (int64_t m = 0; m < kw; m++)
-        sum[m] = _mm256_loadu_ps(dw + m * LANES);
+    int64_t width = x_width(g), taps = rows * kw;
+    __m256 sum[2 * KERNEL_WIDE];
+#pragma GCC unroll 10
+    for (int64_t t = 0; t < taps; t++)
+        sum[t] = _mm256_loadu_ps(dw + t * LANES);
     for (int64_t j = 0; j < g->ow; j++) {
         __m256 d = _mm256_loadu_ps(y + j * g->co);
-#pragma GCC unroll 8
-        for (int64_t m = 0; m < kw; m++)
-            sum[m] = _mm256_fmadd_ps(_mm256_broadcast_ss(x + j + m), d,
-                                     sum[m]);
+#pragma GCC unroll 10
+        for (int64_t t = 0; t < taps; t++) {
+            const float *at = x + t / kw * width + j + t % kw;
+            sum[t] = _mm256_fmadd_ps(_mm256_broadcast_ss(at), d, sum[t]);
+        }
     }
-    for (int64_t m = 0; m < kw; m++)
-        _mm256_storeu_ps(dw + m * LANES, sum[m]);
+#pragma GCC unroll 10
+    for (int64_t t = 0; t < taps; t++)
+        _mm256_storeu_ps(dw + t * LANES, sum[t]);
 }
 
 /* Gradient of y: a copy where the last vector reaches beyond its pixel. */
@@ -262,10 +268,16 @@ THIN_INLINE void weights_image(const struct thin_conv *c, int64_t n,
     const float *y = gradient_of(c, n, x + x_frame(g));
     for (int64_t b = 0; b < blocks_of(g); b++, y += LANES,
                  dw += taps_of(g) * LANES)
-        for (int64_t i = 0; i < g->oh; i++)
-            for (int64_t k = 0; k < g->kh; k++)
-                weights_row(g, x + (i + k) * x_width(g), y + i * row,
-                            dw + k * kw * LANES, kw);
+        for (int64_t i = 0; i < g->oh; i++) {
+            const float *from = x + i * x_width(g), *d = y + i * row;
+            int64_t k = 0;
+            for (; k + 2 <= g->kh; k += 2)
+                weights_rows(g, from + k * x_width(g), d,
+                             dw + k * kw * LANES, kw, 2);
+            if (k < g->kh)
+                weights_rows(g, from + k * x_width(g), d,
+                             dw + k * kw * LANES, kw, 1);
+        }
 }
 
 THIN_INLINE void weights_part(const struct thin_conv *c, int64_t part,
