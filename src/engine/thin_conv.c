@@ -174,7 +174,7 @@ THIN_INLINE void forward_pixels(const struct conv_geom *g, const float *x,
         }
 }
 
-/* A block of channels of one row, into the frame of y. */
+/* A block of channels of one row; behind it LANES reals may be changed. */
 THIN_INLINE void forward_row(const struct thin_conv *c, const float *x,
                              int64_t block, float *row, int64_t kw)
 {
@@ -199,14 +199,17 @@ THIN_INLINE void forward_image(const struct thin_conv *c, int64_t n,
                                int64_t kw)
 {
     const struct conv_geom *g = &c->geom;
-    float *x = frames_at(c), *row = x + x_frame(g);
+    int64_t width = g->ow * g->co;
+    float *x = frames_at(c), *spare = x + x_frame(g);
+    float *y = c->to + n * g->oh * width;
     frame_x(c, n, x);
-    for (int64_t i = 0; i < g->oh; i++) {
+    for (int64_t i = 0; i < g->oh; i++, y += width) {
+        /* Behind the last row lies an image of another thread. */
+        float *row = i < g->oh - 1 ? y : spare;
         for (int64_t b = 0; b < blocks_of(g); b++)
             forward_row(c, x + i * x_width(g), b, row, kw);
-        memcpy(c->to + (n * g->oh + i) * g->ow * g->co, row,
-               (size_t)(g->ow * g->co) * sizeof(float));
     }
+    memcpy(y - width, spare, (size_t)width * sizeof(float));
 }
 
 THIN void forward_3(const struct thin_conv *c, int64_t n)
