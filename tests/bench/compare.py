@@ -7,21 +7,7 @@
 import argparse
 import json
 import os
-import platform
 import sys
-
-
-def machine():
-    """The processor and what it can do, as Linux names it."""
-    lines = open("/proc/cpuinfo").read().splitlines()
-    info = dict(reversed([tuple(s.strip() for s in line.split(":", 1))
-                          for line in lines if ":" in line]))
-    wanted = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16",
-              "amx_int8")
-    has = [f for f in wanted if f in info.get("flags", "").split()]
-    return "%s, %d processors, %s" % (info.get("model name",
-                                               platform.machine()),
-                                      os.cpu_count(), ", ".join(has))
 
 
 def main():
@@ -38,12 +24,13 @@ def main():
     import torch
     import epochs
     import infer
+    import machine
     import ours
     import steps
     torch.set_num_threads(a.threads)
     lab = ours.Qatlab(a.qatlab, a.threads)
     report = {"torch": torch.__version__, "threads": a.threads,
-              "machine": machine()}
+              "machine": machine.describe()}
     lines = ["%s; %d threads; torch %s" % (report["machine"], a.threads,
                                            torch.__version__)]
 

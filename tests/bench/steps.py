@@ -7,12 +7,15 @@
 import statistics
 import time
 
+import machine
+
 MODELS = {"lenet5": ("lenet5", 64), "jet": ("jet", 1024),
           "tfc": ("tfc", 100), "resnet8": ("resnet8", 64),
           "resnet20": ("resnet20", 64), "mobilenet": ("mbv2small", 64),
           "ksum": ("ksum", 256)}
 FLOATS = ["float", "float+cl+fopt"]
-BF16 = ["float+bf16+cl"]
+# Elsewhere torch emulates it, a hundred times slower.
+BF16 = ["float+bf16+cl"] if machine.has("avx512_bf16", "amx_bf16") else []
 QATS = ["qat", "qat+cl+fopt"]
 OURS = {"float": [],
         "qat w8a8": ["qconfig fbgemm"],
@@ -62,7 +65,11 @@ def compare(lab, name, rounds):
 
 
 def least(row, names):
-    return min(row["ms"]["torch " + n] for n in names)
+    return min((row["ms"]["torch " + n] for n in names), default=None)
+
+
+def cell(number):
+    return "-" if number is None else "%.3g" % number
 
 
 def table(rows):
@@ -79,5 +86,5 @@ def table(rows):
                  least(r, QATS) / qat, least(r, FLOATS) / qat, qat / own,
                  ms["qatlab lsq w8a8"] / qat]
         out.append("| %s, %d | " % (r["model"], r["batch"]) +
-                   " | ".join("%.3g" % c for c in cells) + " |")
+                   " | ".join(cell(c) for c in cells) + " |")
     return out
