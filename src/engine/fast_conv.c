@@ -176,7 +176,7 @@ static bool conv_fits(struct plan *p, struct unit *u)
 
 struct thin_step {
     struct thin_conv conv;
-    int x, w, bias, y;        /* buffers */
+    int x, w, bias, y, ends;  /* buffers */
     enum dnn_dir dir;
 };
 
@@ -194,6 +194,7 @@ static enum status thin_bind(struct plan *p, struct step *s, struct err *e)
     t->conv.y = plan_floats(p, t->y);
     t->conv.bias = plan_floats(p, t->bias);
     t->conv.to = at[t->dir];
+    t->conv.ends = plan_floats(p, t->ends);
     t->conv.scratch = plan_scratch_data(p);
     return STATUS_OK;
 }
@@ -237,6 +238,7 @@ static enum status thin_step(struct plan *p, const struct unit *u,
         .w = at->w,
         .bias = at->bias,
         .y = at->y,
+        .ends = dir == DNN_FORWARD ? tail_wants_ends(p, c->tail) : -1,
         .dir = dir,
     };
     plan_scratch(p, thin_conv_scratch(&c->geom, p->threads));
@@ -244,6 +246,7 @@ static enum status thin_step(struct plan *p, const struct unit *u,
     step_touch(p, s, at->w);
     step_touch(p, s, at->bias);
     step_touch(p, s, at->y);
+    step_touch(p, s, ((struct thin_step *)s->priv)->ends);
     s->flops = 2.0 * (double)node_macs(p->graph, &p->graph->node[node]) *
                (double)p->opts.batch;
     return STATUS_OK;

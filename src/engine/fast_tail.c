@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/thin_conv.h"
 #include "quant/observer.h"
 #include "quant/uniform.h"
 
@@ -341,12 +342,31 @@ static enum status stats_run(struct plan *p, struct step *s, struct err *e)
 
 /* ---- the map step ---- */
 
+/* Of what a thin convolution left: no batch norm, and the bias is in it. */
+static struct ends thin_ends(const struct plan *p, const struct tail *t)
+{
+    const float *at = plan_floats(p, t->ends);
+    int64_t images = plan_shape(p, t->src)->dim[0];
+    struct ends ends = no_ends;
+    for (int64_t n = 0; n < images; n++, at += THIN_ENDS) {
+        ends.lo = fminf(ends.lo, at[0]);
+        ends.hi = fmaxf(ends.hi, at[1]);
+        ends.odd = ends.odd || at[2] != 0.0f;
+    }
+    return ends;
+}
+
 static enum status observe_map(struct plan *p, const struct tail *t,
                                struct err *e)
 {
     struct sheet_map m;
     float range[2];
     bool finite;
+    if (t->ends >= 0) {
+        struct ends ends = thin_ends(p, t);
+        range_of_ends(t, &ends, range);
+        return observe_range(p, t, range, e);
+    }
     if (t->stats) {
         struct ends ends = no_ends;
         for (int64_t c = 0; c < t->sheet.channels; c++) {
@@ -505,6 +525,15 @@ static void make_output(struct plan *p, struct tail *t)
     plan_keep(p, v->out);
 }
 
+int tail_wants_ends(struct plan *p, struct tail *t)
+{
+    int64_t images = plan_shape(p, t->src)->dim[0];
+    bool plain = t->bn < 0 && t->src2 < 0 && (t->bias < 0 || t->has_bias);
+    if (plain && t->q && quant_observes(p, t->q))
+        t->ends = plan_buffer_vector(p, THIN_ENDS * images);
+    return t->ends;
+}
+
 void tail_give_codes(struct plan *p, struct tail *t, int buffer)
 {
     t->code = buffer;
@@ -562,7 +591,7 @@ struct tail *tail_new(struct plan *p, const struct unit *u,
     t->src2 = spec->src2;
     t->borrowed = spec->borrowed;
     t->bn = t->wide = t->vec = t->mask = t->dx = t->bias_grad = -1;
-    t->bias = t->point = t->code = -1;
+    t->bias = t->point = t->code = t->ends = -1;
     t->lo = -INFINITY;
     t->hi = INFINITY;
     find_chain(p, t);
@@ -611,6 +640,7 @@ enum status tail_forward(struct plan *p, struct tail *t, struct err *e)
     step_touch(p, s, t->src2);
     step_touch(p, s, t->dst);
     step_touch(p, s, t->mask);
+    step_touch(p, s, t->ends);
     if (t->q)
         return STATUS_OK;
     return quant_out_forward(p, t->unit->node[t->unit->n - 1], e);

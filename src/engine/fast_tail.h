@@ -32,6 +32,7 @@ struct tail {
     int mask;                 /* buffer of bytes, -1 */
     int code;                 /* dst as codes, buffer, -1 */
     const struct sum_stats *stats;     /* of src; NULL: it is to be measured */
+    int ends;                 /* likewise, as thin_conv.h has them; buffer */
     int part[SHEET_PARTS], n_part;     /* of the gradient that comes in */
     int dx;                   /* gradient of src */
     bool has_bias;            /* src has the bias in it already */
@@ -54,6 +55,9 @@ struct tail *tail_new(struct plan *p, const struct unit *u,
                       const struct tail_spec *spec);
 /* The product may add the bias while it writes; when true, it must. */
 bool tail_give_bias(struct tail *t);
+/* A buffer for the ends that its map wants to know, -1: it wants none. To be
+ * asked after tail_give_bias(). */
+int tail_wants_ends(struct plan *p, struct tail *t);
 /* Its map writes codes beside the numbers. */
 void tail_give_codes(struct plan *p, struct tail *t, int buffer);
 /* Once all steps are made: numbers that no step reads beside their codes are

@@ -355,8 +355,10 @@ static void prepare_weight(struct plan *p, struct weight_prep *w)
     struct step *s = weight_step(p, &weight_kind, w);
     if (!s)
         return;
-    /* Draws come from one stream, in the order of the layers. */
-    s->apart = !is_large(w) && !quantizer_may_draw(w->q);
+    /* Draws come from one stream, in the order of the layers; the slow way
+     * takes statistics that this batch has moved. */
+    s->apart = !is_large(w) && !quantizer_may_draw(w->q) &&
+               w->how != FOLD_SLOW;
     step_touch(p, s, w->eff);
     step_touch(p, s, w->scaled);
     step_touch(p, s, w->factor);

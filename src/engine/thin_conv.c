@@ -7,6 +7,7 @@
  * vector holds pixels. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/thin_conv.h"
 
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -73,7 +74,7 @@ bool thin_conv_fits(const struct conv_geom *g)
                    g->pr < g->kw;
     return THIN_AVX2 && cpu_get()->avx2 && cpu_get()->fma && g->ci == 1 &&
            g->groups == 1 && g->co <= CHANNELS_MAX && channels && kernel &&
-           borders && g->ow >= PIXELS &&
+           borders && g->ow >= LANES &&
            x_frame(g) <= FRAME_MAX && y_frame(g) <= FRAME_MAX;
 }
 
@@ -195,6 +196,43 @@ THIN_INLINE void forward_row(const struct thin_conv *c, const float *x,
     }
 }
 
+struct ends {
+    __m256 lo, hi, odd;
+};
+
+THIN_INLINE void ends_of_8(struct ends *e, const float *y)
+{
+    __m256 v = _mm256_loadu_ps(y);
+    e->lo = _mm256_min_ps(v, e->lo);
+    e->hi = _mm256_max_ps(v, e->hi);
+    e->odd = _mm256_add_ps(e->odd, _mm256_mul_ps(v, _mm256_setzero_ps()));
+}
+
+/* n >= LANES; the last vector may see some twice. A NaN is no end. */
+THIN_INLINE void ends_of_row(struct ends *e, const float *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        ends_of_8(e, y + i);
+    if (i < n)
+        ends_of_8(e, y + n - LANES);
+}
+
+THIN_INLINE void ends_out(const struct ends *e, float *to)
+{
+    float lo[LANES], hi[LANES], odd[LANES];
+    _mm256_storeu_ps(lo, e->lo);
+    _mm256_storeu_ps(hi, e->hi);
+    _mm256_storeu_ps(odd, e->odd);
+    memcpy(to, (float[THIN_ENDS]){lo[0], hi[0], odd[0]},
+           THIN_ENDS * sizeof(float));
+    for (int l = 1; l < LANES; l++) {
+        to[0] = lo[l] < to[0] ? lo[l] : to[0];
+        to[1] = hi[l] > to[1] ? hi[l] : to[1];
+        to[2] += odd[l];
+    }
+}
+
 THIN_INLINE void forward_image(const struct thin_conv *c, int64_t n,
                                int64_t kw)
 {
@@ -202,14 +240,20 @@ THIN_INLINE void forward_image(const struct thin_conv *c, int64_t n,
     int64_t width = g->ow * g->co;
     float *x = frames_at(c), *spare = x + x_frame(g);
     float *y = c->to + n * g->oh * width;
+    struct ends ends = {_mm256_set1_ps(INFINITY), _mm256_set1_ps(-INFINITY),
+                        _mm256_setzero_ps()};
     frame_x(c, n, x);
     for (int64_t i = 0; i < g->oh; i++, y += width) {
         /* Behind the last row lies an image of another thread. */
         float *row = i < g->oh - 1 ? y : spare;
         for (int64_t b = 0; b < blocks_of(g); b++)
             forward_row(c, x + i * x_width(g), b, row, kw);
+        if (c->ends)
+            ends_of_row(&ends, row, width);
     }
     memcpy(y - width, spare, (size_t)width * sizeof(float));
+    if (c->ends)
+        ends_out(&ends, c->ends + n * THIN_ENDS);
 }
 
 THIN void forward_3(const struct thin_conv *c, int64_t n)

@@ -12,6 +12,8 @@
 
 #include "nn/op_conv.h"
 
+#define THIN_ENDS 3
+
 bool thin_conv_fits(const struct conv_geom *g);
 
 /* x: (N,H,W), y: (N,OH,OW,CO), w: (CO,KH,KW), each or its gradient. */
@@ -20,6 +22,9 @@ struct thin_conv {
     int threads;
     const float *x, *w, *y, *bias;        /* bias: (CO), or NULL */
     float *to;                            /* what is made */
+    /* Forward, NULL: not wanted. (N, THIN_ENDS): of each image the smallest
+     * and the largest y, and 0, or NaN where some is not finite. */
+    float *ends;
     void *scratch;                        /* thin_conv_scratch() bytes */
 };
 size_t thin_conv_scratch(const struct conv_geom *g, int threads);

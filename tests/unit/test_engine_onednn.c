@@ -317,6 +317,23 @@ static struct conv_geom thin_geom(struct rng *r)
     return g;
 }
 
+/* Of every image of y its smallest and largest number. */
+static void check_ends(const struct trial *t, const struct block *ends,
+                       const double *y)
+{
+    int64_t count = t->g.oh * t->g.ow * t->g.co;
+    for (int64_t n = 0; n < t->g.n; n++) {
+        double lo = y[n * count], hi = lo;
+        for (int64_t i = n * count; i < (n + 1) * count; i++) {
+            lo = fmin(lo, y[i]);
+            hi = fmax(hi, y[i]);
+        }
+        assert_near(at(ends, n * THIN_ENDS), lo, 0, 0);
+        assert_near(at(ends, n * THIN_ENDS + 1), hi, 0, 0);
+        assert_near(at(ends, n * THIN_ENDS + 2), 0, 0, 0);
+    }
+}
+
 static void check_thin(const struct trial *t, const struct block *bias,
                        enum dnn_dir dir, int threads)
 {
@@ -328,6 +345,8 @@ static void check_thin(const struct trial *t, const struct block *bias,
     size_t bytes = like[dir]->bytes, n = bytes / sizeof(float);
     struct block to = block_new(bytes);
     struct block scratch = block_new(thin_conv_scratch(&t->g, threads));
+    struct block ends =
+        block_new((size_t)t->g.n * THIN_ENDS * sizeof(float));
     double *want = mem_alloc(n, sizeof(*want));
     double *got = mem_alloc(n, sizeof(*got));
     each_term(t, terms[dir], want);
@@ -341,16 +360,20 @@ static void check_thin(const struct trial *t, const struct block *bias,
         .y = (const float *)(const void *)t->y.data,
         .bias = bias ? (const float *)(const void *)bias->data : NULL,
         .to = (float *)(void *)to.data,
+        .ends = (float *)(void *)ends.data,
         .scratch = scratch.data,
     };
     run[dir](&c);
     for (size_t i = 0; i < n; i++)
         got[i] = at(&to, (int64_t)i);
     assert_doubles_near(got, want, n, 0, 0);
+    if (dir == DNN_FORWARD)
+        check_ends(t, &ends, got);
     mem_free(want);
     mem_free(got);
     block_free(&to);
     block_free(&scratch);
+    block_free(&ends);
 }
 
 static void grey_images_are_convolved_in_all_directions(void **state)
@@ -386,6 +409,33 @@ static void grey_images_are_convolved_in_all_directions(void **state)
     if (!cpu_get()->avx2 || !cpu_get()->fma)
         skip();
     assert_in_range(checked, 100, 200);
+}
+
+static void a_grey_image_with_a_nan_is_told_from_others(void **state)
+{
+    (void)state;
+    struct conv_geom g = {.n = 3, .ci = 1, .co = 6, .h = 8, .w = 8, .oh = 8,
+                          .ow = 8, .kh = 3, .kw = 3, .sh = 1, .sw = 1,
+                          .pt = 1, .pl = 1, .pb = 1, .pr = 1, .dh = 1,
+                          .dw = 1, .groups = 1};
+    if (!thin_conv_fits(&g))
+        skip();
+    float x[3 * 64], w[6 * 9], y[3 * 64 * 6], ends[3 * THIN_ENDS];
+    for (int i = 0; i < 3 * 64; i++)
+        x[i] = i == 64 + 7 ? NAN : 1.0f;
+    for (int i = 0; i < 6 * 9; i++)
+        w[i] = 1.0f;
+    struct block scratch = block_new(thin_conv_scratch(&g, 1));
+    const struct thin_conv c = {.geom = g, .threads = 1, .x = x, .w = w,
+                                .to = y, .ends = ends,
+                                .scratch = scratch.data};
+    thin_conv_forward(&c);
+    for (int n = 0; n < 3; n++) {
+        assert_near((double)ends[THIN_ENDS * n], 4, 0, 0);
+        assert_near((double)ends[THIN_ENDS * n + 1], 9, 0, 0);
+        assert_int_equal(isnan(ends[THIN_ENDS * n + 2]) != 0, n == 1);
+    }
+    block_free(&scratch);
 }
 
 static void products_add_and_turn(void **state)
@@ -439,6 +489,7 @@ int main(void)
         cmocka_unit_test(convolutions_are_sums_of_products),
         cmocka_unit_test(gradients_in_bf16_are_sums_of_products),
         cmocka_unit_test(grey_images_are_convolved_in_all_directions),
+        cmocka_unit_test(a_grey_image_with_a_nan_is_told_from_others),
         cmocka_unit_test(products_add_and_turn),
     };
     return cmocka_run_group_tests_name("engine onednn", tests, NULL, NULL);
