@@ -14,7 +14,7 @@ import zipfile
 def kind_of(case):
     return json.dumps([case.get(k) for k in (
         "kind", "quantizer", "method", "observer", "qconfig", "optimizer",
-        "alpha")])
+        "alpha", "slow_path")])
 
 
 def choose(cases, sizes, budget):
