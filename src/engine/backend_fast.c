@@ -33,7 +33,8 @@ void engine_describe(struct str *out)
     str_add(out, "wide layers (9 to 24 bits): whole numbers in double, "
                  "OpenBLAS dgemm\n");
     str_add(out, "convolution: oneDNN, (N,H,W,C), on codes in training too "
-                 "where bytes are exact, else float32\n"
+                 "where bytes are exact, else float32; one input channel "
+                 "with AVX2: our own\n"
                  "matrix products: likewise, else oneDNN sgemm\n"
                  "batch norm, relu, sums, quantizers: fused passes\n");
     str_printf(out, "gradients: %s\n",
