@@ -40,12 +40,18 @@ static void prepare(struct quantizer *q, const real *x, struct qview v,
         qkeras_sign_scales(q, x, v, true);
 }
 
+static struct qkeras_chance chance_of(const struct qkeras_run *r)
+{
+    const struct qspec *s = &r->q->spec;
+
+    return (struct qkeras_chance){spec_real(s, SET_TEMPERATURE) / r->before,
+                                  0, spec_int(s, SET_REAL), r->step, 0};
+}
+
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
-    const struct qspec *s = &r->q->spec;
-    struct qkeras_chance c = {spec_real(s, SET_TEMPERATURE) / r->before, 0,
-                              spec_int(s, SET_REAL), r->step, 0};
+    struct qkeras_chance c = chance_of(r);
 
     memcpy(u, x, (size_t)n * sizeof *u);
     if (!r->noise->on) {
@@ -55,12 +61,23 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     qkeras_draw(r, &c, 0, x, xq, n);
 }
 
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
+{
+    struct qkeras_chance c = chance_of(r);
+
+    if (r->noise->on)
+        qkeras_draw_whole(r, &c, x, y, n);
+    return r->noise->on;
+}
+
 static const struct qkeras_parts parts = {
     .args = args,
     .noise_row = -1,
     .always_random = true,
     .prepare = prepare,
     .values = values,
+    .whole = whole,
     .head = qkeras_sign_head,
 };
 

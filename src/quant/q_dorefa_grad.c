@@ -72,28 +72,39 @@ QUANT_CLONES void dorefa_gradient(int bits, real m, const real *x,
     }
 }
 
-QUANT_CLONES static void centre(real *noise, int64_t n)
+/* The same with noise from draws. */
+QUANT_CLONES static void drawn_gradient(struct dither d, struct draws z,
+                                        const real *x, real *y, int count)
 {
+    if (d.over.lo == 0) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        noise[i] -= REAL(0.5);
+        for (int i = 0; i < count; i++)
+            y[i] = value_of(&d, code_of(&d, x[i], noise_at(z, i) - REAL(0.5)),
+                            true);
+    } else {
+#pragma omp simd
+        for (int i = 0; i < count; i++)
+            y[i] = value_of(&d, code_of(&d, x[i], noise_at(z, i) - REAL(0.5)),
+                            false);
+    }
 }
 
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
+    static const real none[QUANT_BLOCK];
     const struct kcall *c = ctx;
     const struct noise *z = c->own;
-    QUANT_ALIGNED real noise[QUANT_BLOCK] = {0};
+    int bits = c->q->spec.bits;
+    real m = c->q->hi[channel];
 
     for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
         int64_t k = at + n - i < QUANT_BLOCK ? at + n - i : QUANT_BLOCK;
 
-        if (z->on) {
-            noise_block(z, i, 0, noise, k);
-            centre(noise, k);
-        }
-        dorefa_gradient(c->q->spec.bits, c->q->hi[channel], c->x + i, noise,
-                        c->y + i, k);
+        if (z->on)
+            drawn_gradient(dither_of(bits, m), noise_draws(z, i, 0), c->x + i,
+                           c->y + i, (int)k);
+        else
+            dorefa_gradient(bits, m, c->x + i, none, c->y + i, k);
     }
 }
 

@@ -52,11 +52,15 @@ static void round_input(const struct qkeras_run *r, const real *x, real *t,
         t[i] *= f;
 }
 
+static real low_of(const struct qkeras_run *r)
+{
+    return spec_int(&r->q->spec, SET_01) ? 0 : -r->step;
+}
+
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    real low = spec_int(s, SET_01) ? 0 : -r->step;
     QUANT_ALIGNED real t[QUANT_BLOCK];
 
     if (r->noise->on && s->rounding == ROUND_STOCHASTIC) {
@@ -64,13 +68,13 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
         x = t;
     }
     qkeras_sign_base(s, x, u, n);
-    qkeras_sign_values(r->step, low, x, xq, n);
+    qkeras_sign_values(r->step, low_of(r), x, xq, n);
 }
 
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
 {
-    qkeras_sign_slopes(&r->q->spec, x, slope, n);
+    return qkeras_sign_whole(r, low_of(r), x, y, n);
 }
 
 static const struct qkeras_parts parts = {
@@ -78,7 +82,8 @@ static const struct qkeras_parts parts = {
     .noise_row = -1,
     .prepare = prepare,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = qkeras_sign_back,
     .head = qkeras_sign_head,
 };
 

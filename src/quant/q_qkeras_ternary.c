@@ -26,18 +26,13 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     qkeras_ternary_values(r, x, xq, n);
 }
 
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
-{
-    qkeras_sign_slopes(&r->q->spec, x, slope, n);
-}
-
 static const struct qkeras_parts parts = {
     .args = args,
     .noise_row = -1,
     .prepare = qkeras_ternary_prepare,
     .values = values,
-    .slopes = slopes,
+    .whole = qkeras_ternary_whole,
+    .back = qkeras_sign_back,
     .head = qkeras_sign_head,
 };
 

@@ -40,6 +40,25 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     qkeras_bits_values(r, x, xq, n);
 }
 
+QUANT_CLONES static void whole_run(struct qkeras_fixed f, const real *x,
+                                   real *y, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] + (qkeras_fixed_of(&f, x[i]) - x[i]);
+}
+
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
+{
+    struct qkeras_fixed f;
+
+    if (!qkeras_bits_fixed(r, &f))
+        return false;
+    whole_run(f, x, y, n);
+    return true;
+}
+
 static void head(const struct quantizer *q, struct str *out)
 {
     str_printf(out, "step %.9g, codes %lld to %lld\n", (double)q->scale[0],
@@ -51,6 +70,7 @@ static const struct qkeras_parts parts = {
     .noise_row = BITS_NOISE,
     .prepare = qkeras_bits_prepare,
     .values = values,
+    .whole = whole,
     .head = head,
 };
 

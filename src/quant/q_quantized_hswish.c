@@ -38,28 +38,57 @@ static enum status parse(const char *text, struct qspec *s, struct err *e)
     return STATUS_OK;
 }
 
-QUANT_CLONES static void hswish(real shift, real bound, const real *x,
-                                real *h, int64_t n)
+struct swish {
+    real shift, bound;
+};
+
+static struct swish swish_of(const struct qspec *s)
+{
+    return (struct swish){spec_real(s, SET_SHIFT), spec_real(s, SET_BOUND)};
+}
+
+SELECT_INLINE real relu_of(const struct swish *k, real x)
+{
+    real t = x + k->shift;
+
+    return pick(t <= k->bound, at_least(t, 0), k->bound);
+}
+
+SELECT_INLINE real hswish_of(const struct swish *k, real x)
+{
+    return x * relu_of(k, x) / k->bound;
+}
+
+QUANT_CLONES static void hswish(struct swish k, const real *x, real *h,
+                                int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        h[i] = hswish_of(&k, x[i]);
+}
+
+QUANT_CLONES static void whole_run(struct swish k, struct qkeras_fixed f,
+                                   const real *x, real *y, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real t = x[i] + shift;
-        real relu = pick(t <= bound, at_least(t, 0), bound);
+        real u = hswish_of(&k, x[i]);
 
-        h[i] = x[i] * relu / bound;
+        y[i] = u + (qkeras_fixed_of(&f, u) - u);
     }
 }
 
-QUANT_CLONES static void slope_run(real shift, real bound, const real *x,
-                                   real *slope, int64_t n)
+/* relu / bound, and x / bound where the relu rises. */
+QUANT_CLONES static void back_run(struct swish k, real gain, const real *x,
+                                  const real *dy, real *dx, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real t = x[i] + shift;
-        real relu = pick(t <= bound, at_least(t, 0), bound);
-        bool rises = (t > 0) & (t <= bound);
+        real t = x[i] + k.shift, relu = relu_of(&k, x[i]);
+        bool rises = (t > 0) & (t <= k.bound);
+        real slope = (relu + pick(rises, x[i], 0)) / k.bound;
 
-        slope[i] = relu / bound + pick(rises, x[i] / bound, 0);
+        dx[i] = gain * (dy[i] * slope);
     }
 }
 
@@ -74,8 +103,7 @@ static void prepare(struct quantizer *q, const real *x, struct qview v,
     h = mem_alloc((size_t)view_count(v), sizeof *h);
     if (!h)
         return;
-    hswish(spec_real(&q->spec, SET_SHIFT), spec_real(&q->spec, SET_BOUND), x,
-           h, view_count(v));
+    hswish(swish_of(&q->spec), x, h, view_count(v));
     qkeras_bits_prepare(q, h, v, train);
     mem_free(h);
 }
@@ -83,18 +111,25 @@ static void prepare(struct quantizer *q, const real *x, struct qview v,
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
-    const struct qspec *s = &r->q->spec;
-
-    hswish(spec_real(s, SET_SHIFT), spec_real(s, SET_BOUND), x, u, n);
+    hswish(swish_of(&r->q->spec), x, u, n);
     qkeras_bits_values(r, u, xq, n);
 }
 
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
 {
-    const struct qspec *s = &r->q->spec;
+    struct qkeras_fixed f;
 
-    slope_run(spec_real(s, SET_SHIFT), spec_real(s, SET_BOUND), x, slope, n);
+    if (!qkeras_bits_fixed(r, &f))
+        return false;
+    whole_run(swish_of(&r->q->spec), f, x, y, n);
+    return true;
+}
+
+static void back(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n)
+{
+    back_run(swish_of(&r->q->spec), r->gain, x, dy, dx, n);
 }
 
 static void head(const struct quantizer *q, struct str *out)
@@ -109,7 +144,8 @@ static const struct qkeras_parts parts = {
     .noise_row = BITS_NOISE,
     .prepare = prepare,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = back,
     .head = head,
 };
 

@@ -186,6 +186,42 @@ static void prepare(struct quantizer *q, const real *x, struct qview v,
     }
 }
 
+/* The constants of a call; shift: see units. */
+struct line {
+    real s, lo, hi, shift;
+};
+
+static struct line line_of(const struct qkeras_run *r)
+{
+    const struct qspec *s = &r->q->spec;
+
+    return (struct line){
+        .s = scale_at(r->q, r->channel),
+        .lo = limit(s, r->q->lo_code),
+        .hi = limit(s, r->q->hi_code),
+        .shift = is_sign(s) ? REAL(0.5) : 0,
+    };
+}
+
+QUANT_CLONES static void whole_run(struct line k, const real *x, real *y,
+                                   int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real v = real_rint(within(x[i] / k.s, k.lo, k.hi) - k.shift);
+
+        y[i] = x[i] + ((v + k.shift) * k.s - x[i]);
+    }
+}
+
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
+{
+    if (!r->noise->on)
+        whole_run(line_of(r), x, y, n);
+    return !r->noise->on;
+}
+
 QUANT_CLONES static void scale_run(real s, const real *x, real *xq, real *u,
                                    int64_t n)
 {
@@ -206,19 +242,24 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
 }
 
 /* Inside f * 1 + (1 - f), outside 1 - f. */
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+QUANT_CLONES static void back_run(struct line k, real gain, real rest,
+                                  const real *x, const real *dy, real *dx,
+                                  int64_t n)
 {
-    const struct qspec *sp = &r->q->spec;
-    real s = scale_at(r->q, r->channel), rest = 1 - spec_real(sp, SET_NOISE);
-    real lo = limit(sp, r->q->lo_code), hi = limit(sp, r->q->hi_code);
-
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real t = x[i] / s;
+        real t = x[i] / k.s;
 
-        slope[i] = pick((t >= lo) & (t <= hi), 1, rest);
+        dx[i] = gain * (dy[i] * pick((t >= k.lo) & (t <= k.hi), 1, rest));
     }
+}
+
+static void back(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n)
+{
+    real rest = 1 - spec_real(&r->q->spec, SET_NOISE);
+
+    back_run(line_of(r), r->gain, rest, x, dy, dx, n);
 }
 
 static real smooth(const struct qkeras_run *r, real x0, real x)
@@ -242,7 +283,8 @@ static const struct qkeras_parts parts = {
     .noise_row = SET_NOISE,
     .prepare = prepare,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = back,
     .smooth = smooth,
     .head = head,
 };

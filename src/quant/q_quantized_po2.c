@@ -73,6 +73,29 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     sign_run(x, xq, u, n);
 }
 
+QUANT_CLONES static void whole_run(struct qkeras_power p, const real *x,
+                                   real *y, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real xq = qkeras_po2_of(&p, real_fabs(x[i]));
+
+        y[i] = x[i] + (pick(x[i] < 0, -xq, xq) - x[i]);
+    }
+}
+
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
+{
+    struct po2_range range = range_of(&r->q->spec);
+    struct qkeras_power p = qkeras_power_of(r, &range);
+
+    if (p.root || p.draws)
+        return false;
+    whole_run(p, x, y, n);
+    return true;
+}
+
 static void head(const struct quantizer *q, struct str *out)
 {
     struct po2_range range = range_of(&q->spec);
@@ -84,6 +107,7 @@ static const struct qkeras_parts parts = {
     .args = args,
     .noise_row = SET_NOISE,
     .values = values,
+    .whole = whole,
     .head = head,
 };
 

@@ -98,6 +98,11 @@ static real top_of(const struct qspec *s)
                                     : (real)INFINITY;
 }
 
+static struct qkeras_relu relu_of(const struct qspec *s)
+{
+    return (struct qkeras_relu){spec_real(s, SET_SLOPE), top_of(s)};
+}
+
 /* p = x * m / mi, or hard_sigmoid(x / mi) * m. */
 QUANT_CLONES static void ratio_run(bool sigmoid, real m, real unit,
                                    const real *x, real *p, int64_t n)
@@ -147,7 +152,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     real unit = (real)ldexp(1, spec_int(s, SET_INTEGER));
     QUANT_ALIGNED real p[QUANT_BLOCK], v[QUANT_BLOCK];
 
-    qkeras_relu(slope, top_of(s), x, u, n);
+    qkeras_relu_block(relu_of(s), x, u, n);
     ratio_run(sigmoid, m, unit, x, p, n);
     memset(xq, 0, (size_t)n * sizeof *xq);
     scale_run(p, 1, v, n);
@@ -163,12 +168,40 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
         xq[i] = xq[i] <= bound ? xq[i] : bound;
 }
 
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+/* Without a negative side. m and mi are powers of two, their inverses
+ * exact. */
+QUANT_CLONES static void whole_run(struct qkeras_relu k, real m, real unit,
+                                   const real *x, real *y, int64_t n)
+{
+    real per_unit = m / unit, step = unit / m, top = m - 1;
+
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real u = qkeras_relu_of(&k, x[i]);
+        real xq = within(real_rint(x[i] * per_unit), 0, top) * step;
+
+        y[i] = u + (xq - u);
+    }
+}
+
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
 {
     const struct qspec *s = &r->q->spec;
+    bool bounded = s->param[SET_BOUND] > 0 && !spec_int(s, SET_CLIP);
 
-    qkeras_relu_slopes(spec_real(s, SET_SLOPE), top_of(s), x, slope, n);
+    if (r->noise->on || s->param[SET_SLOPE] != 0 || bounded ||
+        spec_int(s, SET_SIGMOID))
+        return false;
+    whole_run(relu_of(s), (real)ldexp(1, value_bits(s)),
+              (real)ldexp(1, spec_int(s, SET_INTEGER)), x, y, n);
+    return true;
+}
+
+static void back(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n)
+{
+    qkeras_relu_back(relu_of(&r->q->spec), r->gain, x, dy, dx, n);
 }
 
 static void head(const struct quantizer *q, struct str *out)
@@ -182,7 +215,8 @@ static const struct qkeras_parts parts = {
     .args = args,
     .noise_row = SET_NOISE,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = back,
     .head = head,
 };
 

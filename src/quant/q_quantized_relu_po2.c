@@ -66,6 +66,11 @@ static real top_of(const struct qspec *s)
     return s->param[PO2_MAX] >= 0 ? spec_real(s, PO2_MAX) : (real)INFINITY;
 }
 
+static struct qkeras_relu relu_of(const struct qspec *s)
+{
+    return (struct qkeras_relu){spec_real(s, SET_SLOPE), top_of(s)};
+}
+
 /* max(x, 0), or max(-x, 0) * slope. */
 QUANT_CLONES static void one_side(const real *x, real factor, real *a,
                                   int64_t n)
@@ -80,7 +85,7 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
 {
     const struct qspec *s = &r->q->spec;
     struct po2_range range = range_of(s);
-    real slope = spec_real(s, SET_SLOPE), top = top_of(s);
+    real slope = spec_real(s, SET_SLOPE);
     QUANT_ALIGNED real below[QUANT_BLOCK];
 
     one_side(x, 1, u, n);
@@ -91,15 +96,39 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
         for (int64_t i = 0; i < n; i++)
             xq[i] = x[i] >= 0 ? xq[i] : -below[i];
     }
-    qkeras_relu(slope, top, x, u, n);
+    qkeras_relu_block(relu_of(s), x, u, n);
 }
 
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+/* Without a negative side. */
+QUANT_CLONES static void whole_run(struct qkeras_relu k,
+                                   struct qkeras_power p, const real *x,
+                                   real *y, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real u = qkeras_relu_of(&k, x[i]);
+
+        y[i] = u + (qkeras_po2_of(&p, at_least(x[i], 0)) - u);
+    }
+}
+
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
 {
     const struct qspec *s = &r->q->spec;
+    struct po2_range range = range_of(s);
+    struct qkeras_power p = qkeras_power_of(r, &range);
 
-    qkeras_relu_slopes(spec_real(s, SET_SLOPE), top_of(s), x, slope, n);
+    if (p.root || p.draws || s->param[SET_SLOPE] != 0)
+        return false;
+    whole_run(relu_of(s), p, x, y, n);
+    return true;
+}
+
+static void back(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n)
+{
+    qkeras_relu_back(relu_of(&r->q->spec), r->gain, x, dy, dx, n);
 }
 
 static void head(const struct quantizer *q, struct str *out)
@@ -114,7 +143,8 @@ static const struct qkeras_parts parts = {
     .args = args,
     .noise_row = SET_NOISE,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = back,
     .head = head,
 };
 

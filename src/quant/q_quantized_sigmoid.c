@@ -48,80 +48,123 @@ static void set_range(struct quantizer *q)
         qkeras_set_step(q, c, (real)ldexp(1, -q->spec.bits));
 }
 
-QUANT_CLONES static void half_run(const real *x, real *v, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        v[i] = REAL(0.5) * x[i];
-}
+/* The constants of a call: 1 / m, m, the limits of the codes, where the
+ * gradient ends. */
+struct squash {
+    real step, m, lo, hi, edge;
+    bool smooth;
+};
 
-/* v: x / 2, or tanh(x / 2). */
-QUANT_CLONES static void scale_run(bool smooth, real m, real *v, int64_t n)
-{
-    real factor = smooth ? REAL(0.5) : 1;
-
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        v[i] = within(factor * v[i] + REAL(0.5), 0, 1) * m;
-}
-
-/* Rounded p * m into v; sigmoid(x) = (1 + tanh(x / 2)) / 2. */
-static void codes_of(const struct qkeras_run *r, const real *x, real *v,
-                     int64_t n)
+static struct squash squash_of(const struct qkeras_run *r)
 {
     bool smooth = spec_int(&r->q->spec, SET_REAL);
 
-    half_run(x, v, n);
-    if (smooth)
-        tanh_block(v, v, n);
-    scale_run(smooth, 1 / r->step, v, n);
-    qkeras_round(r, v, n, REAL(0.5));
+    return (struct squash){
+        .step = r->step,
+        .m = 1 / r->step,
+        .lo = (real)r->q->lo_code,
+        .hi = (real)r->q->hi_code,
+        .edge = smooth ? (real)INFINITY : 1,
+        .smooth = smooth,
+    };
+}
+
+/* p * m, with sigmoid(x) = (1 + tanh(x / 2)) / 2; smooth is a constant at
+ * each call. */
+SELECT_INLINE real position(const struct squash *k, real x, bool smooth)
+{
+    real t = REAL(0.5) * x;
+
+    t = smooth ? REAL(0.5) * tanh_of(t) : t;
+    return within(t + REAL(0.5), 0, 1) * k->m;
+}
+
+QUANT_CLONES static void position_run(struct squash k, const real *x, real *v,
+                                      int64_t n)
+{
+    if (k.smooth) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] = position(&k, x[i], true);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] = position(&k, x[i], false);
+    }
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
-    codes_of(r, x, xq, n);
+    position_run(squash_of(r), x, xq, n);
+    qkeras_round(r, xq, n, REAL(0.5));
     qkeras_clip_codes(r, xq, u, n);
 }
 
-/* factor * slope where the value and x are inside. */
-QUANT_CLONES static void slope_run(const real limits[3], real factor,
-                                   const real *x, const real *v, real *slope,
+SELECT_INLINE real value_of(const struct squash *k, real x, bool smooth)
+{
+    return within(real_rint(position(k, x, smooth)), k->lo, k->hi) * k->step;
+}
+
+QUANT_CLONES static void whole_run(struct squash k, const real *x, real *y,
                                    int64_t n)
 {
-    real lo = limits[0], hi = limits[1], edge = limits[2];
-
+    if (k.smooth) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        bool in = (v[i] >= lo) & (v[i] <= hi) & (real_fabs(x[i]) <= edge);
-
-        slope[i] = pick(in, factor * slope[i], 0);
+        for (int64_t i = 0; i < n; i++)
+            y[i] = value_of(&k, x[i], true);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = value_of(&k, x[i], false);
     }
 }
 
-/* sigmoid' = sech(x / 2)^2 / 4, hard_sigmoid' = 1/2 on [-1, 1]. */
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
 {
-    bool smooth = spec_int(&r->q->spec, SET_REAL);
-    real limits[3] = {(real)r->q->lo_code, (real)r->q->hi_code,
-                      smooth ? (real)INFINITY : 1};
-    QUANT_ALIGNED real v[QUANT_BLOCK];
+    if (!r->noise->on)
+        whole_run(squash_of(r), x, y, n);
+    return !r->noise->on;
+}
 
-    codes_of(r, x, v, n);
-    if (smooth) {
-        half_run(x, slope, n);
-        sech2_block(slope, slope, n);
+/* sigmoid' = sech(x / 2)^2 / 4, hard_sigmoid' = 1/2 on [-1, 1]; where the
+ * rounded value and x are inside. */
+SELECT_INLINE real slope_of(const struct squash *k, real x, bool smooth)
+{
+    real v = real_rint(position(k, x, smooth));
+    bool in = (v >= k->lo) & (v <= k->hi) & (real_fabs(x) <= k->edge);
+    real slope = smooth ? REAL(0.25) * sech2_of(REAL(0.5) * x) : REAL(0.5);
+
+    return pick(in, slope, 0);
+}
+
+QUANT_CLONES static void back_run(struct squash k, real gain, const real *x,
+                                  const real *dy, real *dx, int64_t n)
+{
+    if (k.smooth) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            dx[i] = gain * (dy[i] * slope_of(&k, x[i], true));
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            dx[i] = gain * (dy[i] * slope_of(&k, x[i], false));
     }
-    slope_run(limits, smooth ? REAL(0.25) : REAL(0.5), x, v, slope, n);
+}
+
+static void back(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n)
+{
+    back_run(squash_of(r), r->gain, x, dy, dx, n);
 }
 
 static real smooth(const struct qkeras_run *r, real x0, real x)
 {
     real code, t = x / 2;
 
-    codes_of(r, &x0, &code, 1);
+    position_run(squash_of(r), &x0, &code, 1);
+    code = real_rint(code);
     if (code < (real)r->q->lo_code || code > (real)r->q->hi_code)
         return 0;
     if (spec_int(&r->q->spec, SET_REAL))
@@ -142,7 +185,8 @@ static const struct qkeras_parts parts = {
     .args = args,
     .noise_row = -1,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = back,
     .smooth = smooth,
     .head = head,
 };

@@ -45,76 +45,119 @@ static void set_range(struct quantizer *q)
         qkeras_set_step(q, c, (real)ldexp(1, 1 - q->spec.bits));
 }
 
-/* hard_tanh(x) * m, or v * m where v holds tanh(x). */
-QUANT_CLONES static void scale_run(bool smooth, real m, const real *x,
-                                   real *v, int64_t n)
-{
-    if (smooth) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            v[i] *= m;
-    } else {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) {
-            real t = within(REAL(0.5) * x[i] + REAL(0.5), 0, 1);
+/* The constants of a call: 1 / m, m, the limits of the codes, where the
+ * gradient ends. */
+struct squash {
+    real step, m, lo, hi, edge;
+    bool smooth;
+};
 
-            v[i] = (2 * t - 1) * m;
-        }
-    }
-}
-
-/* Rounded p * m into v. */
-static void codes_of(const struct qkeras_run *r, const real *x, real *v,
-                     int64_t n)
+static struct squash squash_of(const struct qkeras_run *r)
 {
     bool smooth = spec_int(&r->q->spec, SET_REAL);
 
-    if (smooth)
-        tanh_block(x, v, n);
-    scale_run(smooth, 1 / r->step, x, v, n);
-    qkeras_round(r, v, n, REAL(0.5));
+    return (struct squash){
+        .step = r->step,
+        .m = 1 / r->step,
+        .lo = (real)r->q->lo_code,
+        .hi = (real)r->q->hi_code,
+        .edge = smooth ? (real)INFINITY : 1,
+        .smooth = smooth,
+    };
+}
+
+/* p * m; smooth is a constant at each call. */
+SELECT_INLINE real position(const struct squash *k, real x, bool smooth)
+{
+    real t = within(REAL(0.5) * x + REAL(0.5), 0, 1);
+
+    return (smooth ? tanh_of(x) : 2 * t - 1) * k->m;
+}
+
+QUANT_CLONES static void position_run(struct squash k, const real *x, real *v,
+                                      int64_t n)
+{
+    if (k.smooth) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] = position(&k, x[i], true);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            v[i] = position(&k, x[i], false);
+    }
 }
 
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
-    codes_of(r, x, xq, n);
+    position_run(squash_of(r), x, xq, n);
+    qkeras_round(r, xq, n, REAL(0.5));
     qkeras_clip_codes(r, xq, u, n);
 }
 
-/* tf.clip passes the gradient on its closed range. */
-QUANT_CLONES static void slope_run(const real limits[3], const real *x,
-                                   const real *v, real *slope, int64_t n)
+SELECT_INLINE real value_of(const struct squash *k, real x, bool smooth)
 {
-    real lo = limits[0], hi = limits[1], edge = limits[2];
+    return within(real_rint(position(k, x, smooth)), k->lo, k->hi) * k->step;
+}
 
+QUANT_CLONES static void whole_run(struct squash k, const real *x, real *y,
+                                   int64_t n)
+{
+    if (k.smooth) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        bool in = (v[i] >= lo) & (v[i] <= hi) & (real_fabs(x[i]) <= edge);
-
-        slope[i] = pick(in, slope[i], 0);
+        for (int64_t i = 0; i < n; i++)
+            y[i] = value_of(&k, x[i], true);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = value_of(&k, x[i], false);
     }
 }
 
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
 {
-    bool smooth = spec_int(&r->q->spec, SET_REAL);
-    real limits[3] = {(real)r->q->lo_code, (real)r->q->hi_code,
-                      smooth ? (real)INFINITY : 1};
-    QUANT_ALIGNED real v[QUANT_BLOCK];
+    if (!r->noise->on)
+        whole_run(squash_of(r), x, y, n);
+    return !r->noise->on;
+}
 
-    codes_of(r, x, v, n);
-    if (smooth)
-        sech2_block(x, slope, n);
-    slope_run(limits, x, v, slope, n);
+/* tf.clip passes the gradient on its closed range. */
+SELECT_INLINE real slope_of(const struct squash *k, real x, bool smooth)
+{
+    real v = real_rint(position(k, x, smooth));
+    bool in = (v >= k->lo) & (v <= k->hi) & (real_fabs(x) <= k->edge);
+
+    return pick(in, smooth ? sech2_of(x) : 1, 0);
+}
+
+QUANT_CLONES static void back_run(struct squash k, real gain, const real *x,
+                                  const real *dy, real *dx, int64_t n)
+{
+    if (k.smooth) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            dx[i] = gain * (dy[i] * slope_of(&k, x[i], true));
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            dx[i] = gain * (dy[i] * slope_of(&k, x[i], false));
+    }
+}
+
+static void back(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n)
+{
+    back_run(squash_of(r), r->gain, x, dy, dx, n);
 }
 
 static real smooth(const struct qkeras_run *r, real x0, real x)
 {
     real code, t = x;
 
-    codes_of(r, &x0, &code, 1);
+    position_run(squash_of(r), &x0, &code, 1);
+    code = real_rint(code);
     if (code < (real)r->q->lo_code || code > (real)r->q->hi_code)
         return 0;
     if (spec_int(&r->q->spec, SET_REAL))
@@ -135,7 +178,8 @@ static const struct qkeras_parts parts = {
     .args = args,
     .noise_row = -1,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = back,
     .smooth = smooth,
     .head = head,
 };

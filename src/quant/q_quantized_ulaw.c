@@ -45,17 +45,21 @@ static void span(const struct qspec *s, int64_t *lo, int64_t *hi)
 
 /* The rounded position under the curve: code 0 to m stands for -1 to 1. The
  * unit is a power of two: its inverse is exact. */
+SELECT_INLINE real position(real per_unit, real m, real x)
+{
+    real p = REAL(0.5) * (x * per_unit) + REAL(0.5);
+
+    return real_rint(within(p, 0, 1) * m);
+}
+
 QUANT_CLONES static void position_run(real unit, real m, const real *x,
                                       real *code, int64_t n)
 {
     real per_unit = 1 / unit;
 
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real p = REAL(0.5) * (x[i] * per_unit) + REAL(0.5);
-
-        code[i] = real_rint(within(p, 0, 1) * m);
-    }
+    for (int64_t i = 0; i < n; i++)
+        code[i] = position(per_unit, m, x[i]);
 }
 
 static real half_of(const struct qspec *s)
@@ -79,8 +83,20 @@ static real curve(real u, real rp)
 #define TABLE_BITS 8
 #define TABLE_SIZE ((1 << (TABLE_BITS - 1)) + 1)
 
+/* Up to 4 bits it is small enough to choose from without looking up: the curve
+ * is odd, so that |rp| = min(2 i / m, 1) is enough. Slopes are 0 outside codes
+ * first to last. */
+#define FEW_BITS 4
+#define FEW ((1 << (FEW_BITS - 2)) + 1)
+
+struct few {
+    real y[FEW], slope[FEW];
+    real first, last;
+};
+
 struct table {
     real y[TABLE_SIZE], slope[TABLE_SIZE];
+    struct few few;
 };
 
 static size_t scratch_bytes(const struct qspec *s, int64_t channels)
@@ -99,6 +115,26 @@ static real slope_of(const struct qspec *s, real rp)
     return u / (1 + u * real_fabs(rp)) / real_log(1 + u);
 }
 
+/* Code m / 2 + i stands for |rp| = 2 i / m; with one bit i = 1 for 1. A slope
+ * is on one side at least, unless the value is clipped on both. */
+static void fill_few(struct few *f, const struct table *t, int m)
+{
+    int first = 0, last = m;
+
+    for (int i = 0; i < FEW; i++) {
+        int up = (m + 2 * i) / 2 < m ? (m + 2 * i) / 2 : m, down = m - up;
+
+        f->y[i] = t->y[up];
+        f->slope[i] = real_fmax(t->slope[up], t->slope[down]);
+    }
+    while (first < last && t->slope[first] == 0)
+        first++;
+    while (last > first && t->slope[last] == 0)
+        last--;
+    f->first = (real)first;
+    f->last = (real)last;
+}
+
 static void set_range(struct quantizer *q)
 {
     const struct qspec *s = &q->spec;
@@ -113,6 +149,69 @@ static void set_range(struct quantizer *q)
 
         t->y[i] = curve(spec_real(s, SET_U), rp);
         t->slope[i] = slope_of(s, rp);
+    }
+    if (t)
+        fill_few(&t->few, t, m);
+}
+
+/* The constants of a call. */
+struct bend {
+    real per_unit, unit, m;
+    real lo, hi;              /* limits of the curve */
+    real gain;
+};
+
+static struct bend bend_of(const struct qkeras_run *r)
+{
+    const struct qspec *s = &r->q->spec;
+    real m = half_of(s), unit = unit_of(s);
+
+    return (struct bend){
+        .per_unit = 1 / unit,
+        .unit = unit,
+        .m = m,
+        .lo = (real)r->q->lo_code / m,
+        .hi = (real)r->q->hi_code / m,
+        .gain = r->gain,
+    };
+}
+
+/* twice: 2 i, rounded up to even with one bit. */
+SELECT_INLINE real choose(const real *of, real twice)
+{
+    real v = of[0];
+
+    for (int k = 1; k < FEW; k++)
+        v = pick(twice > (real)(2 * (k - 1)), of[k], v);
+    return v;
+}
+
+/* NaN stays NaN. */
+QUANT_CLONES static void few_run(struct few f, struct bend k, const real *x,
+                                 real *y, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real code = position(k.per_unit, k.m, x[i]), d = 2 * code - k.m;
+        real v = choose(f.y, real_fabs(d));
+        real clipped = within(pick(d < 0, -v, v), k.lo, k.hi);
+
+        y[i] = pick(d == d, k.unit * clipped, d);
+    }
+}
+
+/* hard_sigmoid has a slope on [-mi, mi]. */
+QUANT_CLONES static void few_back(struct few f, struct bend k, const real *x,
+                                  const real *dy, real *dx, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real code = position(k.per_unit, k.m, x[i]), d = 2 * code - k.m;
+        real slope = choose(f.slope, real_fabs(d));
+        bool in = (code >= f.first) & (code <= f.last) &
+                  (real_fabs(x[i]) <= k.unit);
+
+        dx[i] = k.gain * (dy[i] * pick(in, slope, 0));
     }
 }
 
@@ -170,24 +269,51 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
                xq, u, n);
 }
 
-/* hard_sigmoid has a slope on [-mi, mi]. */
-QUANT_CLONES static void mask_run(real unit, const real *x, real *slope,
+static const struct few *few_of(const struct qkeras_run *r)
+{
+    const struct table *t = r->q->scratch;
+
+    return t && r->q->spec.bits <= FEW_BITS ? &t->few : NULL;
+}
+
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
+{
+    const struct few *f = few_of(r);
+
+    if (f)
+        few_run(*f, bend_of(r), x, y, n);
+    return f;
+}
+
+QUANT_CLONES static void mask_run(struct bend k, const real *x,
+                                  const real *dy, const real *slope, real *dx,
                                   int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        slope[i] = pick(real_fabs(x[i]) <= unit, slope[i], 0);
+        dx[i] = k.gain *
+                (dy[i] * pick(real_fabs(x[i]) <= k.unit, slope[i], 0));
 }
 
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+static void back(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n)
 {
-    const struct qspec *s = &r->q->spec;
-    QUANT_ALIGNED real code[QUANT_BLOCK];
+    const struct few *f = few_of(r);
+    struct bend b = bend_of(r);
 
-    position_run(unit_of(s), half_of(s), x, code, n);
-    look_up(r, true, code, slope, n);
-    mask_run(unit_of(s), x, slope, n);
+    if (f) {
+        few_back(*f, b, x, dy, dx, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
+        QUANT_ALIGNED real code[QUANT_BLOCK], slope[QUANT_BLOCK];
+        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+
+        position_run(b.unit, b.m, x + i, code, k);
+        look_up(r, true, code, slope, k);
+        mask_run(b, x + i, dy + i, slope, dx + i, k);
+    }
 }
 
 /* The curve at x plus the rounding residual of x0's position. */
@@ -215,7 +341,8 @@ static const struct qkeras_parts parts = {
     .args = args,
     .noise_row = -1,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = back,
     .smooth = smooth,
     .head = head,
 };

@@ -39,12 +39,20 @@ static void prepare(struct quantizer *q, const real *x, struct qview v,
         qkeras_sign_scales(q, x, v, false);
 }
 
+static struct qkeras_chance chance_of(const struct qkeras_run *r)
+{
+    const struct qspec *s = &r->q->spec;
+
+    return (struct qkeras_chance){spec_real(s, SET_TEMPERATURE) / r->before,
+                                  0, spec_int(s, SET_REAL), r->step,
+                                  -r->step};
+}
+
 static void values(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    struct qkeras_chance c = {spec_real(s, SET_TEMPERATURE) / r->before, 0,
-                              spec_int(s, SET_REAL), r->step, -r->step};
+    struct qkeras_chance c = chance_of(r);
 
     if (!r->noise->on) {
         qkeras_sign_base(s, x, u, n);
@@ -55,13 +63,26 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
     qkeras_draw(r, &c, 0, x, xq, n);
 }
 
+static bool whole(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n)
+{
+    struct qkeras_chance c = chance_of(r);
+
+    if (!r->noise->on)
+        return qkeras_sign_whole(r, -r->step, x, y, n);
+    qkeras_draw_whole(r, &c, x, y, n);
+    return true;
+}
+
 /* Training has no tanh: the gradient is that of evaluation only where no
  * stream draws. */
-static void slopes(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n)
+static void back(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n)
 {
-    if (!r->q->rng)
-        qkeras_sign_slopes(&r->q->spec, x, slope, n);
+    if (r->q->rng)
+        pass_gradient(dy, dx, n);
+    else
+        qkeras_sign_back(r, x, dy, dx, n);
 }
 
 static real smooth(const struct qkeras_run *r, real x0, real x)
@@ -80,7 +101,8 @@ static const struct qkeras_parts parts = {
     .random = true,
     .prepare = prepare,
     .values = values,
-    .slopes = slopes,
+    .whole = whole,
+    .back = back,
     .smooth = smooth,
     .head = qkeras_sign_head,
 };

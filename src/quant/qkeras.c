@@ -19,6 +19,16 @@ struct qkeras_pass {
     const struct noise *noise;
 };
 
+static real noise_of(const struct qkeras_parts *m, const struct qspec *s)
+{
+    return m->noise_row < 0 ? 1 : spec_real(s, m->noise_row);
+}
+
+static bool ste_of(const struct qkeras_parts *m, const struct qspec *s)
+{
+    return m->noise_row < 0 || spec_int(s, m->noise_row + 1);
+}
+
 static struct qkeras_run run_of(const struct kcall *c, int64_t channel)
 {
     static const struct noise off = {.on = false};
@@ -32,6 +42,7 @@ static struct qkeras_run run_of(const struct kcall *c, int64_t channel)
         .step = q->scale[channel] > REAL_SMALLEST ? q->scale[channel] : 0,
         .before = m->prepare ? qkeras_before(q)[channel] : 0,
         .noise = p->noise ? p->noise : &off,
+        .gain = ste_of(m, &q->spec) ? 1 : 1 - noise_of(m, &q->spec),
     };
 }
 
@@ -61,16 +72,6 @@ QUANT_CLONES static void mix(real f, bool ste, const real *xq, const real *u,
     }
 }
 
-static real noise_of(const struct qkeras_parts *m, const struct qspec *s)
-{
-    return m->noise_row < 0 ? 1 : spec_real(s, m->noise_row);
-}
-
-static bool ste_of(const struct qkeras_parts *m, const struct qspec *s)
-{
-    return m->noise_row < 0 || spec_int(s, m->noise_row + 1);
-}
-
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
@@ -78,7 +79,11 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
     const struct qkeras_parts *m = p->parts;
     const struct qspec *s = &c->q->spec;
     struct qkeras_run r = run_of(c, channel);
+    bool full = m->whole && ste_of(m, s) && noise_of(m, s) == 1;
 
+    r.at = at;
+    if (full && m->whole(&r, c->x + at, c->y + at, n))
+        return;
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         QUANT_ALIGNED real xq[QUANT_BLOCK], u[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
@@ -103,39 +108,31 @@ void qkeras_forward(struct quantizer *q, const real *x, real *y,
     view_each(v, forward_piece, &c);
 }
 
-QUANT_CLONES static void fill_ones(real *slope, int64_t n)
+QUANT_CLONES static void scale_gradient(real gain, const real *dy, real *dx,
+                                        int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        slope[i] = 1;
+        dx[i] = gain * dy[i];
 }
 
-QUANT_CLONES static void scale_slopes(real f, const real *dy,
-                                      const real *slope, real *dx, int64_t n)
+static void back_block(const struct qkeras_run *r, const real *x,
+                       const real *dy, real *dx, int64_t n)
 {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = f * (dy[i] * slope[i]);
+    const struct qkeras_parts *m = r->q->spec.kind->qkeras;
+
+    if (m->back)
+        m->back(r, x, dy, dx, n);
+    else
+        scale_gradient(r->gain, dy, dx, n);
 }
 
 static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
-    const struct qkeras_pass *p = c->own;
-    const struct qkeras_parts *m = p->parts;
-    const struct qspec *s = &c->q->spec;
     struct qkeras_run r = run_of(c, channel);
-    real f = ste_of(m, s) ? 1 : 1 - noise_of(m, s);
 
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        QUANT_ALIGNED real slope[QUANT_BLOCK];
-        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
-
-        fill_ones(slope, k);
-        if (m->slopes)
-            m->slopes(&r, c->x + at + i, slope, k);
-        scale_slopes(f, c->dy + at + i, slope, c->dx + at + i, k);
-    }
+    back_block(&r, c->x + at, c->dy + at, c->dx + at, n);
 }
 
 void qkeras_backward(struct quantizer *q, const real *x, const real *dy,
@@ -146,7 +143,7 @@ void qkeras_backward(struct quantizer *q, const real *x, const real *dy,
     struct kcall c = kcall_backward(q, x, dy, dx, v);
 
     c.own = &p;
-    if (!m->slopes && ste_of(m, &q->spec))
+    if (!m->back && ste_of(m, &q->spec))
         pass_gradient(dy, dx, view_count(v));
     else
         view_each(v, backward_piece, &c);
@@ -161,7 +158,6 @@ void qkeras_surrogate(const struct quantizer *base,
     struct quantizer copy = *base;
     struct qkeras_pass p = {m, NULL};
     struct kcall c = kcall_forward(&copy, x, y, v, false);
-    real f = ste_of(m, &base->spec) ? 1 : 1 - noise_of(m, &base->spec);
 
     c.own = &p;
     for (int64_t i = 0; i < view_count(v); i++) {
@@ -172,7 +168,7 @@ void qkeras_surrogate(const struct quantizer *base,
             u = m->smooth(&r, x0[i], x[i]);
         else
             m->values(&r, x + i, &xq, &u, 1);
-        y[i] = f * u;
+        y[i] = r.gain * u;
     }
 }
 
@@ -218,16 +214,13 @@ void qkeras_describe(const struct quantizer *q, real v, struct str *out)
                                    false);
     struct qkeras_pass p = {m, NULL};
     struct qkeras_run r;
-    real xq, u, slope = 1, y;
+    real xq, u, one = 1, slope, y;
 
     c.own = &p;
     r = run_of(&c, 0);
     m->values(&r, &v, &xq, &u, 1);
     mix(noise_of(m, &q->spec), ste_of(m, &q->spec), &xq, &u, &y, 1);
-    if (m->slopes)
-        m->slopes(&r, &v, &slope, 1);
-    if (!ste_of(m, &q->spec))
-        slope *= 1 - noise_of(m, &q->spec);
+    back_block(&r, &v, &one, &slope, 1);
     m->head(q, out);
     str_printf(out, "u = %.9g, quantized %.9g\n", (double)u, (double)xq);
     str_printf(out, "y = u + %.9g * (quantized - u) = %.9g\n",
@@ -272,23 +265,24 @@ void qkeras_round_again(const struct qkeras_run *r, real *v, int64_t n,
     round_salted(r, 1, v, n, precision);
 }
 
-QUANT_CLONES void qkeras_relu(real slope, real top, const real *x, real *u,
-                              int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real t = pick(x[i] > 0, x[i], slope * x[i]);
-
-        u[i] = pick(x[i] <= top, t, top);
-    }
-}
-
-QUANT_CLONES void qkeras_relu_slopes(real slope, real top, const real *x,
-                                     real *out, int64_t n)
+QUANT_CLONES void qkeras_relu_block(struct qkeras_relu k, const real *x,
+                                    real *u, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        out[i] = pick(x[i] > top, 0, pick(x[i] > 0, 1, slope));
+        u[i] = qkeras_relu_of(&k, x[i]);
+}
+
+QUANT_CLONES void qkeras_relu_back(struct qkeras_relu k, real gain,
+                                   const real *x, const real *dy, real *dx,
+                                   int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real slope = pick(x[i] > k.top, 0, pick(x[i] > 0, 1, k.slope));
+
+        dx[i] = gain * (dy[i] * slope);
+    }
 }
 
 QUANT_CLONES static void clip_run(real lo, real hi, real step, real *v,

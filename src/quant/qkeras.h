@@ -35,6 +35,8 @@ struct qkeras_run {
     real before;              /* the scale that made the codes, see auto */
     const struct noise *noise; /* off: evaluation, or nothing is random */
     int64_t at;               /* index of the first element */
+    real gain;                /* of every gradient: 1, or 1 - qnoise_factor
+                               * without use_ste */
 };
 
 struct qkeras_arg;
@@ -51,10 +53,16 @@ struct qkeras_parts {
     /* n <= QUANT_BLOCK elements: quantized values and differentiable part. */
     void (*values)(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n);
-    /* du/dx; NULL: 1. */
-    void (*slopes)(const struct qkeras_run *r, const real *x, real *slope,
-                   int64_t n);
-    /* The function that slopes is the slope of, its branches as at x0, one
+    /* Any n: y = u + (xq - u), what full noise with use_ste is, in a single loop;
+     * x and y may be the same. False: not with these settings, nothing is
+     * done. Where u is a tanh y is xq: QKeras's y is that but for rounding
+     * noise of its tanh, whose bits are its own. NULL: never. */
+    bool (*whole)(const struct qkeras_run *r, const real *x, real *y,
+                  int64_t n);
+    /* Any n: dx = gain * (dy * du/dx); dx and dy may be the same. NULL: du/dx 1. */
+    void (*back)(const struct qkeras_run *r, const real *x, const real *dy,
+                 real *dx, int64_t n);
+    /* The function that back has the slope of, its branches as at x0, one
      * element; NULL: u itself. */
     real (*smooth)(const struct qkeras_run *r, real x0, real x);
     /* The first lines of describe: the constants. */
@@ -84,10 +92,18 @@ void qkeras_round(const struct qkeras_run *r, real *v, int64_t n,
 void qkeras_round_again(const struct qkeras_run *r, real *v, int64_t n,
                         real precision);
 
-/* Relu with a slope below 0, ending at `top`, and its slope. */
-void qkeras_relu(real slope, real top, const real *x, real *u, int64_t n);
-void qkeras_relu_slopes(real slope, real top, const real *x, real *out,
-                        int64_t n);
+/* Relu with a slope below 0, ending at `top`, and its gradient. */
+struct qkeras_relu {
+    real slope, top;
+};
+SELECT_INLINE real qkeras_relu_of(const struct qkeras_relu *k, real x)
+{
+    return pick(x <= k->top, pick(x > 0, x, k->slope * x), k->top);
+}
+void qkeras_relu_block(struct qkeras_relu k, const real *x, real *u,
+                       int64_t n);
+void qkeras_relu_back(struct qkeras_relu k, real gain, const real *x,
+                      const real *dy, real *dx, int64_t n);
 /* Codes to values: step * clip(v), also into u. */
 void qkeras_clip_codes(const struct qkeras_run *r, real *v, real *u,
                        int64_t n);

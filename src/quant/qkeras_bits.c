@@ -161,6 +161,27 @@ void qkeras_bits_prepare(struct quantizer *q, const real *x, struct qview v,
         qkeras_set_step(q, c, q->scale[c] * f.unit);
 }
 
+static struct qkeras_fixed fixed_of(const struct qkeras_run *r)
+{
+    real per_unit = codes_per_unit(&r->q->spec);
+
+    return (struct qkeras_fixed){
+        .per_unit = per_unit,
+        .lo = (real)r->q->lo_code,
+        .hi = (real)r->q->hi_code,
+        .unit = 1 / per_unit,
+        .alpha = r->step * per_unit,
+    };
+}
+
+bool qkeras_bits_fixed(const struct qkeras_run *r, struct qkeras_fixed *f)
+{
+    const struct qspec *s = &r->q->spec;
+
+    *f = fixed_of(r);
+    return !is_auto(s) && !is_sign(s) && !r->noise->on;
+}
+
 QUANT_CLONES static void fixed_codes(const real *x, real per_unit, real *v,
                                      int64_t n)
 {
@@ -169,13 +190,12 @@ QUANT_CLONES static void fixed_codes(const real *x, real per_unit, real *v,
         v[i] = x[i] * per_unit;
 }
 
-/* v: codes; alpha * (code / per_unit), in QKeras's order. */
-QUANT_CLONES static void fixed_values(real lo, real hi, real unit, real alpha,
-                                      real *v, int64_t n)
+QUANT_CLONES static void fixed_values(struct qkeras_fixed f, real *v,
+                                      int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        v[i] = alpha * (within(v[i], lo, hi) * unit);
+        v[i] = qkeras_fixed_value(&f, v[i]);
 }
 
 QUANT_CLONES static void auto_values(const struct qkeras_run *r,
@@ -193,7 +213,7 @@ void qkeras_bits_values(const struct qkeras_run *r, const real *x, real *xq,
                         int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    real per_unit = codes_per_unit(s);
+    struct qkeras_fixed f = fixed_of(r);
 
     if (is_auto(s)) {
         auto_values(r, x, power(spec_int(s, BITS_INTEGER)),
@@ -202,9 +222,8 @@ void qkeras_bits_values(const struct qkeras_run *r, const real *x, real *xq,
         for (int64_t i = 0; i < n; i++)
             xq[i] = x[i] >= 0 ? r->step : -r->step;
     } else {
-        fixed_codes(x, per_unit, xq, n);
+        fixed_codes(x, f.per_unit, xq, n);
         qkeras_round(r, xq, n, 1);
-        fixed_values((real)r->q->lo_code, (real)r->q->hi_code, 1 / per_unit,
-                     r->step * per_unit, xq, n);
+        fixed_values(f, xq, n);
     }
 }

@@ -19,6 +19,20 @@ void qkeras_bits_on_weights(struct qspec *s);
 /* The automatic scales of x; nothing when alpha is None or a number. */
 void qkeras_bits_prepare(struct quantizer *q, const real *x, struct qview v,
                          bool train);
+/* Fixed scales, no draws: alpha * (clip(rne(x * per_unit)) * unit), in
+ * QKeras's order. False: the settings are others. */
+struct qkeras_fixed {
+    real per_unit, lo, hi, unit, alpha;
+};
+bool qkeras_bits_fixed(const struct qkeras_run *r, struct qkeras_fixed *f);
+SELECT_INLINE real qkeras_fixed_value(const struct qkeras_fixed *f, real code)
+{
+    return f->alpha * (within(code, f->lo, f->hi) * f->unit);
+}
+SELECT_INLINE real qkeras_fixed_of(const struct qkeras_fixed *f, real x)
+{
+    return qkeras_fixed_value(f, real_rint(x * f->per_unit));
+}
 /* xq from x, which is left as it is. */
 void qkeras_bits_values(const struct qkeras_run *r, const real *x, real *xq,
                         int64_t n);

@@ -50,31 +50,43 @@ void qkeras_po2_set_range(struct quantizer *q, struct po2_range range)
     }
 }
 
+struct qkeras_power qkeras_power_of(const struct qkeras_run *r,
+                                    const struct po2_range *range)
+{
+    const struct qspec *s = &r->q->spec;
+    const real_bits one = (real_bits)1 << REAL_FRACTION;
+    bool root = spec_int(s, PO2_QUADRATIC), down = spec_int(s, PO2_FLOOR);
+    real_bits border = real_to_bits(ROOT2) & (one - 1);
+
+    return (struct qkeras_power){
+        .max = s->param[PO2_MAX] >= 0 ? spec_real(s, PO2_MAX)
+                                      : (real)INFINITY,
+        .up = down ? 0 : one - 1 - border,
+        .lo = range->lo,
+        .hi = range->hi,
+        .factor = root ? 2 : 1,
+        .root = root,
+        .draws = r->noise->on && s->rounding == ROUND_STOCHASTIC && !down,
+    };
+}
+
 /* Values from eps to max_value; sqrt of them when quadratic. */
-QUANT_CLONES static void limit_run(real max, bool root, const real *a,
+QUANT_CLONES static void limit_run(struct qkeras_power p, const real *a,
                                    real *t, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real v = at_least(a[i], QKERAS_EPS);
-
-        t[i] = pick(v >= max, max, v);
-    }
-    for (int64_t i = 0; root && i < n; i++)
+    for (int64_t i = 0; i < n; i++)
+        t[i] = qkeras_po2_limited(&p, a[i]);
+    for (int64_t i = 0; p.root && i < n; i++)
         t[i] = real_sqrt(t[i]);
 }
 
-/* Nearest exponents, or those below. */
-QUANT_CLONES static void exponent_run(const real *t, real *e, bool down,
-                                      int64_t n)
+QUANT_CLONES static void exponent_run(struct qkeras_power p, const real *t,
+                                      real *e, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real_int k = real_exponent(t[i]);
-        real fraction = t[i] * real_pow2(-k);
-
-        e[i] = (real)k + (!down && fraction > ROOT2 ? REAL(1.0) : 0);
-    }
+    for (int64_t i = 0; i < n; i++)
+        e[i] = (real)qkeras_po2_exponent(&p, t[i]);
 }
 
 /* QKeras's stochastic_round_po2: up with the probability that keeps the mean
@@ -97,34 +109,25 @@ static void draw_exponents(const struct qkeras_run *r, const real *t, real *e,
     }
 }
 
-QUANT_CLONES static void power_run(const real *a, const real *e, int lo,
-                                   int hi, int factor, real *xq, int64_t n)
+QUANT_CLONES static void power_run(struct qkeras_power p, const real *a,
+                                   const real *e, real *xq, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        real_int k = (real_int)e[i];
-
-        k = pick_int(k < lo, lo, k);
-        k = pick_int(k > hi, hi, k) * factor;
-        xq[i] = real_pow2(pick_int(a[i] < QKERAS_EPS, lo, k));
-    }
+    for (int64_t i = 0; i < n; i++)
+        xq[i] = qkeras_po2_power(&p, a[i], (real_int)e[i]);
 }
 
 void qkeras_po2_values(const struct qkeras_run *r,
                        const struct po2_range *range, const real *a,
                        real *xq, int64_t n)
 {
-    const struct qspec *s = &r->q->spec;
-    bool quadratic = spec_int(s, PO2_QUADRATIC);
-    bool down = spec_int(s, PO2_FLOOR);
-    real max = s->param[PO2_MAX] >= 0 ? spec_real(s, PO2_MAX)
-                                      : (real)INFINITY;
+    struct qkeras_power p = qkeras_power_of(r, range);
     QUANT_ALIGNED real t[QUANT_BLOCK], e[QUANT_BLOCK];
 
-    limit_run(max, quadratic, a, t, n);
-    if (r->noise->on && s->rounding == ROUND_STOCHASTIC && !down)
+    limit_run(p, a, t, n);
+    if (p.draws)
         draw_exponents(r, t, e, n);
     else
-        exponent_run(t, e, down, n);
-    power_run(a, e, range->lo, range->hi, quadratic ? 2 : 1, xq, n);
+        exponent_run(p, t, e, n);
+    power_run(p, a, e, xq, n);
 }

@@ -66,45 +66,100 @@ QUANT_CLONES void qkeras_sign_values(real high, real low, const real *x,
         xq[i] = pick(x[i] >= 0, high, low);
 }
 
-void qkeras_sign_slopes(const struct qspec *s, const real *x, real *slope,
-                        int64_t n)
-{
-    if (spec_int(s, SIGN_SCALING) == SCALING_NONE)
-        sech2_block(x, slope, n);
-}
-
-/* Half the argument: sigmoid(t) = 1/2 + tanh(t / 2) / 2, hard_sigmoid(t) =
- * 1/2 + t / 2. */
-QUANT_CLONES static void half_run(real k, real b, const real *x, real *p,
-                                  int64_t n)
+QUANT_CLONES static void whole_run(real high, real low, const real *x,
+                                   real *y, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        p[i] = REAL(0.5) * (k * x[i] + b);
+        y[i] = pick(x[i] == x[i], pick(x[i] >= 0, high, low), x[i]);
 }
 
-/* Draws are from 0 to below 1: a chance that QKeras clips to 1 always hits
- * without that, one that it clips to 0 never. */
-QUANT_CLONES static void hit_run(const struct qkeras_chance *c,
-                                 const real *draw, real *hit, int64_t n)
+bool qkeras_sign_whole(const struct qkeras_run *r, real low, const real *x,
+                       real *y, int64_t n)
 {
-    real factor = c->smooth ? REAL(0.5) : 1, high = c->high, low = c->low;
+    if (spec_int(&r->q->spec, SIGN_SCALING) != SCALING_NONE || r->noise->on)
+        return false;
+    whole_run(r->step, low, x, y, n);
+    return true;
+}
 
+QUANT_CLONES static void tanh_back(real gain, const real *x, const real *dy,
+                                   real *dx, int64_t n)
+{
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        hit[i] = pick(factor * hit[i] + REAL(0.5) >= draw[i], high, low);
+        dx[i] = gain * (dy[i] * sech2_of(x[i]));
+}
+
+void qkeras_sign_back(const struct qkeras_run *r, const real *x,
+                      const real *dy, real *dx, int64_t n)
+{
+    if (spec_int(&r->q->spec, SIGN_SCALING) == SCALING_NONE)
+        tanh_back(r->gain, x, dy, dx, n);
+    else
+        pass_gradient(dy, dx, n);
+}
+
+/* Whether 1/2 + h reaches a draw, h = tanh(t / 2) / 2 of sigmoid(t) or t / 2
+ * of hard_sigmoid(t); a ratio is compared without dividing. Draws are from 0
+ * to below 1: a chance that QKeras clips to 1 always hits without that, one
+ * that it clips to 0 never. smooth is a constant at each call. */
+SELECT_INLINE bool reaches(real half, real draw, bool smooth)
+{
+    struct tanh_ratio t = {2 * half, 1};
+
+    if (smooth)
+        t = tanh_ratio_of(half);
+    return t.over >= (2 * draw - 1) * t.under;
+}
+
+SELECT_INLINE real hit_of(const struct qkeras_chance *c, real x, real draw,
+                          bool smooth)
+{
+    real half = REAL(0.5) * (c->k * x + c->b);
+
+    return pick(reaches(half, draw, smooth), c->high, c->low);
+}
+
+QUANT_CLONES static void hit_run(struct qkeras_chance c, struct draws d,
+                                 const real *x, real *hit, int n)
+{
+    if (c.smooth) {
+#pragma omp simd
+        for (int i = 0; i < n; i++)
+            hit[i] = hit_of(&c, x[i], noise_at(d, i), true);
+    } else {
+#pragma omp simd
+        for (int i = 0; i < n; i++)
+            hit[i] = hit_of(&c, x[i], noise_at(d, i), false);
+    }
 }
 
 void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
                  uint32_t salt, const real *x, real *hit, int64_t n)
 {
-    QUANT_ALIGNED real draw[QUANT_BLOCK];
+    hit_run(*c, noise_draws(r->noise, r->at, salt), x, hit, (int)n);
+}
 
-    noise_block(r->noise, r->at, salt, draw, n);
-    half_run(c->k, c->b, x, hit, n);
-    if (c->smooth)
-        tanh_block(hit, hit, n);
-    hit_run(c, draw, hit, n);
+QUANT_CLONES static void mix_hit_run(struct qkeras_chance c, struct draws d,
+                                     const real *x, real *y, int n)
+{
+    if (c.smooth) {
+#pragma omp simd
+        for (int i = 0; i < n; i++)
+            y[i] = x[i] + (hit_of(&c, x[i], noise_at(d, i), true) - x[i]);
+    } else {
+#pragma omp simd
+        for (int i = 0; i < n; i++)
+            y[i] = x[i] + (hit_of(&c, x[i], noise_at(d, i), false) - x[i]);
+    }
+}
+
+void qkeras_draw_whole(const struct qkeras_run *r,
+                       const struct qkeras_chance *c, const real *x, real *y,
+                       int64_t n)
+{
+    mix_hit_run(*c, noise_draws(r->noise, r->at, 0), x, y, (int)n);
 }
 
 /* A pass over the data with a value q per element. */
@@ -321,6 +376,13 @@ static void drawn_codes(const struct qkeras_run *r, const real *x, real *xq,
                     : 0;
 }
 
+SELECT_INLINE real far_value(real limit, real step, real x)
+{
+    real sign = pick(x > 0, step, pick(x < 0, -step, 0));
+
+    return pick(real_fabs(x) >= limit, sign, 0);
+}
+
 /* Automatic: limit is the scale that made the codes; else the threshold. */
 QUANT_CLONES static void ternary_values(bool automatic, real limit, real step,
                                         const real *x, real *xq, int64_t n)
@@ -331,25 +393,44 @@ QUANT_CLONES static void ternary_values(bool automatic, real limit, real step,
             xq[i] = step * ternary_code(x[i], limit);
     } else {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) {
-            real sign = pick(x[i] > 0, step, pick(x[i] < 0, -step, 0));
-
-            xq[i] = pick(real_fabs(x[i]) >= limit, sign, 0);
-        }
+        for (int64_t i = 0; i < n; i++)
+            xq[i] = far_value(limit, step, x[i]);
     }
+}
+
+QUANT_CLONES static void ternary_whole(real limit, real step, const real *x,
+                                       real *y, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] = pick(x[i] == x[i], far_value(limit, step, x[i]), x[i]);
+}
+
+static real threshold_of(const struct qspec *s)
+{
+    return s->param[TERNARY_THRESHOLD] >= 0 ? spec_real(s, TERNARY_THRESHOLD)
+                                            : REAL(0.33);
+}
+
+bool qkeras_ternary_whole(const struct qkeras_run *r, const real *x, real *y,
+                          int64_t n)
+{
+    const struct qspec *s = &r->q->spec;
+
+    if (spec_int(s, SIGN_SCALING) != SCALING_NONE)
+        return false;
+    ternary_whole(threshold_of(s), r->step, x, y, n);
+    return true;
 }
 
 void qkeras_ternary_values(const struct qkeras_run *r, const real *x,
                            real *xq, int64_t n)
 {
     const struct qspec *s = &r->q->spec;
-    real threshold = s->param[TERNARY_THRESHOLD] >= 0
-                         ? spec_real(s, TERNARY_THRESHOLD)
-                         : REAL(0.33);
 
     if (is_auto(s) && r->noise->on && s->rounding == ROUND_STOCHASTIC)
         drawn_codes(r, x, xq, n);
     else
-        ternary_values(is_auto(s), is_auto(s) ? r->before : threshold,
+        ternary_values(is_auto(s), is_auto(s) ? r->before : threshold_of(s),
                        r->step, x, xq, n);
 }

@@ -18,14 +18,18 @@ enum status qkeras_sign_check(const struct qspec *s, struct err *e);
 void qkeras_sign_set_range(struct quantizer *q);
 void qkeras_sign_on_weights(struct qspec *s);
 void qkeras_sign_head(const struct quantizer *q, struct str *out);
-/* u and its slope: tanh(x) with alpha None, else x. */
+/* u: tanh(x) with alpha None, else x; with its gradient. */
 void qkeras_sign_base(const struct qspec *s, const real *x, real *u,
                       int64_t n);
-void qkeras_sign_slopes(const struct qspec *s, const real *x, real *slope,
-                        int64_t n);
+void qkeras_sign_back(const struct qkeras_run *r, const real *x,
+                      const real *dy, real *dx, int64_t n);
 /* x >= 0 ? high : low. */
 void qkeras_sign_values(real high, real low, const real *x, real *xq,
                         int64_t n);
+/* y = x >= 0 ? alpha : low, NaN where x is; false but for alpha None without
+ * draws. */
+bool qkeras_sign_whole(const struct qkeras_run *r, real low, const real *x,
+                       real *y, int64_t n);
 /* Automatic alphas of q = sign(x), or with zero_one of q = (x >= 0). */
 void qkeras_sign_scales(struct quantizer *q, const real *x, struct qview v,
                         bool zero_one);
@@ -41,6 +45,10 @@ struct qkeras_chance {
 };
 void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
                  uint32_t salt, const real *x, real *hit, int64_t n);
+/* y = x + (hit - x) of the draws with salt 0. */
+void qkeras_draw_whole(const struct qkeras_run *r,
+                       const struct qkeras_chance *c, const real *x, real *y,
+                       int64_t n);
 
 enum status qkeras_ternary_check(const struct qspec *s, struct err *e);
 void qkeras_ternary_span(const struct qspec *s, int64_t *lo, int64_t *hi);
@@ -48,5 +56,8 @@ void qkeras_ternary_prepare(struct quantizer *q, const real *x,
                             struct qview v, bool train);
 void qkeras_ternary_values(const struct qkeras_run *r, const real *x,
                            real *xq, int64_t n);
+/* Their y; false but for alpha None. */
+bool qkeras_ternary_whole(const struct qkeras_run *r, const real *x, real *y,
+                          int64_t n);
 
 #endif
