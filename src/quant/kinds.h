@@ -60,6 +60,15 @@ SELECT_INLINE real noise_at(struct draws d, int i)
     return (real)(int32_t)(v >> 8) * (REAL(1.0) / (1 << 24));
 }
 
+/* The draw of such an input less 1/2, just as exact, for loops that step from
+ * input to input: a multiplication less. */
+SELECT_INLINE real noise_centred(uint32_t place)
+{
+    int32_t v = (int32_t)(noise_mixed(place) >> 8) - (1 << 23);
+
+    return (real)v * (REAL(1.0) / (1 << 24));
+}
+
 /* dx = dy; they may be the same. */
 void pass_gradient(const real *dy, real *dx, int64_t n);
 

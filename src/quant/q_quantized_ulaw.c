@@ -83,20 +83,18 @@ static real curve(real u, real rp)
 #define TABLE_BITS 8
 #define TABLE_SIZE ((1 << (TABLE_BITS - 1)) + 1)
 
-/* Up to 4 bits it is small enough to choose from without looking up: the curve
- * is odd, so that |rp| = min(2 i / m, 1) is enough. Slopes are 0 outside codes
- * first to last. */
-#define FEW_BITS 4
-#define FEW ((1 << (FEW_BITS - 2)) + 1)
+/* Up to 4 bits values and slopes are steps over x: few enough to compare with
+ * all. From at[k] on the code is k + 1; NaN where there is none. */
+#define STEP_BITS 4
+#define STEPS (1 << (STEP_BITS - 1))
 
-struct few {
-    real y[FEW], slope[FEW];
-    real first, last;
+struct steps {
+    real at[STEPS], y[STEPS + 1], slope[STEPS + 1];
 };
 
 struct table {
     real y[TABLE_SIZE], slope[TABLE_SIZE];
-    struct few few;
+    struct steps steps;
 };
 
 static size_t scratch_bytes(const struct qspec *s, int64_t channels)
@@ -115,24 +113,36 @@ static real slope_of(const struct qspec *s, real rp)
     return u / (1 + u * real_fabs(rp)) / real_log(1 + u);
 }
 
-/* Code m / 2 + i stands for |rp| = 2 i / m; with one bit i = 1 for 1. A slope
- * is on one side at least, unless the value is clipped on both. */
-static void fill_few(struct few *f, const struct table *t, int m)
+/* The least x whose code is at least `code`, by halving between one unit to
+ * either side: a formula for it would not round as position does. */
+static real first_at(real unit, real m, real code)
 {
-    int first = 0, last = m;
+    real below = -unit, at = unit;
 
-    for (int i = 0; i < FEW; i++) {
-        int up = (m + 2 * i) / 2 < m ? (m + 2 * i) / 2 : m, down = m - up;
+    for (;;) {
+        real x = below + (at - below) / 2;
 
-        f->y[i] = t->y[up];
-        f->slope[i] = real_fmax(t->slope[up], t->slope[down]);
+        if (x <= below || x >= at)
+            return at;
+        if (position(1 / unit, m, x) >= code)
+            at = x;
+        else
+            below = x;
     }
-    while (first < last && t->slope[first] == 0)
-        first++;
-    while (last > first && t->slope[last] == 0)
-        last--;
-    f->first = (real)first;
-    f->last = (real)last;
+}
+
+static void find_steps(const struct quantizer *q, struct table *t)
+{
+    real m = half_of(&q->spec), unit = unit_of(&q->spec);
+    real lo = (real)q->lo_code / m, hi = (real)q->hi_code / m;
+    struct steps *f = &t->steps;
+
+    for (int k = 0; k <= (int)m; k++) {
+        f->y[k] = unit * within(t->y[k], lo, hi);
+        f->slope[k] = t->slope[k];
+    }
+    for (int k = 0; k < STEPS; k++)
+        f->at[k] = k < (int)m ? first_at(unit, m, (real)(k + 1)) : (real)NAN;
 }
 
 static void set_range(struct quantizer *q)
@@ -150,68 +160,40 @@ static void set_range(struct quantizer *q)
         t->y[i] = curve(spec_real(s, SET_U), rp);
         t->slope[i] = slope_of(s, rp);
     }
-    if (t)
-        fill_few(&t->few, t, m);
+    if (t && s->bits <= STEP_BITS)
+        find_steps(q, t);
 }
 
-/* The constants of a call. */
-struct bend {
-    real per_unit, unit, m;
-    real lo, hi;              /* limits of the curve */
-    real gain;
-};
-
-static struct bend bend_of(const struct qkeras_run *r)
+/* NaN is in no step, it stays. */
+QUANT_CLONES static void step_values(const struct steps *steps, const real *x,
+                                     real *y, int64_t n)
 {
-    const struct qspec *s = &r->q->spec;
-    real m = half_of(s), unit = unit_of(s);
+    const struct steps f = *steps;
 
-    return (struct bend){
-        .per_unit = 1 / unit,
-        .unit = unit,
-        .m = m,
-        .lo = (real)r->q->lo_code / m,
-        .hi = (real)r->q->hi_code / m,
-        .gain = r->gain,
-    };
-}
-
-/* twice: 2 i, rounded up to even with one bit. */
-SELECT_INLINE real choose(const real *of, real twice)
-{
-    real v = of[0];
-
-    for (int k = 1; k < FEW; k++)
-        v = pick(twice > (real)(2 * (k - 1)), of[k], v);
-    return v;
-}
-
-/* NaN stays NaN. */
-QUANT_CLONES static void few_run(struct few f, struct bend k, const real *x,
-                                 real *y, int64_t n)
-{
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real code = position(k.per_unit, k.m, x[i]), d = 2 * code - k.m;
-        real v = choose(f.y, real_fabs(d));
-        real clipped = within(pick(d < 0, -v, v), k.lo, k.hi);
+        real v = pick(x[i] < f.at[0], f.y[0], x[i]);
 
-        y[i] = pick(d == d, k.unit * clipped, d);
+        for (int k = 0; k < STEPS; k++)
+            v = pick(x[i] >= f.at[k], f.y[k + 1], v);
+        y[i] = v;
     }
 }
 
 /* hard_sigmoid has a slope on [-mi, mi]. */
-QUANT_CLONES static void few_back(struct few f, struct bend k, const real *x,
-                                  const real *dy, real *dx, int64_t n)
+QUANT_CLONES static void step_back(const struct steps *steps, real unit,
+                                   const real *x, const real *dy, real *dx,
+                                   int64_t n)
 {
+    const struct steps f = *steps;
+
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        real code = position(k.per_unit, k.m, x[i]), d = 2 * code - k.m;
-        real slope = choose(f.slope, real_fabs(d));
-        bool in = (code >= f.first) & (code <= f.last) &
-                  (real_fabs(x[i]) <= k.unit);
+        real slope = pick(x[i] >= -unit, f.slope[0], 0);
 
-        dx[i] = k.gain * (dy[i] * pick(in, slope, 0));
+        for (int k = 0; k < STEPS; k++)
+            slope = pick(x[i] >= f.at[k], f.slope[k + 1], slope);
+        dx[i] = dy[i] * pick(x[i] > unit, 0, slope);
     }
 }
 
@@ -269,50 +251,49 @@ static void values(const struct qkeras_run *r, const real *x, real *xq,
                xq, u, n);
 }
 
-static const struct few *few_of(const struct qkeras_run *r)
+static const struct steps *steps_of(const struct qkeras_run *r)
 {
     const struct table *t = r->q->scratch;
 
-    return t && r->q->spec.bits <= FEW_BITS ? &t->few : NULL;
+    return t && r->q->spec.bits <= STEP_BITS ? &t->steps : NULL;
 }
 
 static bool whole(const struct qkeras_run *r, const real *x, real *y,
                   int64_t n)
 {
-    const struct few *f = few_of(r);
+    const struct steps *f = steps_of(r);
 
     if (f)
-        few_run(*f, bend_of(r), x, y, n);
+        step_values(f, x, y, n);
     return f;
 }
 
-QUANT_CLONES static void mask_run(struct bend k, const real *x,
-                                  const real *dy, const real *slope, real *dx,
-                                  int64_t n)
+QUANT_CLONES static void mask_run(real unit, const real *x, const real *dy,
+                                  const real *slope, real *dx, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dx[i] = k.gain *
-                (dy[i] * pick(real_fabs(x[i]) <= k.unit, slope[i], 0));
+        dx[i] = dy[i] * pick(real_fabs(x[i]) <= unit, slope[i], 0);
 }
 
+/* The gain is 1: there is no qnoise_factor. */
 static void back(const struct qkeras_run *r, const real *x, const real *dy,
                  real *dx, int64_t n)
 {
-    const struct few *f = few_of(r);
-    struct bend b = bend_of(r);
+    const struct steps *f = steps_of(r);
+    real m = half_of(&r->q->spec), unit = unit_of(&r->q->spec);
 
     if (f) {
-        few_back(*f, b, x, dy, dx, n);
+        step_back(f, unit, x, dy, dx, n);
         return;
     }
     for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
         QUANT_ALIGNED real code[QUANT_BLOCK], slope[QUANT_BLOCK];
         int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
 
-        position_run(b.unit, b.m, x + i, code, k);
+        position_run(unit, m, x + i, code, k);
         look_up(r, true, code, slope, k);
-        mask_run(b, x + i, dy + i, slope, dx + i, k);
+        mask_run(unit, x + i, dy + i, slope, dx + i, k);
     }
 }
 

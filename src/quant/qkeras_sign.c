@@ -100,58 +100,95 @@ void qkeras_sign_back(const struct qkeras_run *r, const real *x,
         pass_gradient(dy, dx, n);
 }
 
-/* Whether 1/2 + h reaches a draw, h = tanh(t / 2) / 2 of sigmoid(t) or t / 2
- * of hard_sigmoid(t); a ratio is compared without dividing. Draws are from 0
- * to below 1: a chance that QKeras clips to 1 always hits without that, one
- * that it clips to 0 never. smooth is a constant at each call. */
-SELECT_INLINE bool reaches(real half, real draw, bool smooth)
-{
-    struct tanh_ratio t = {2 * half, 1};
+/* tanh(h) as over / under, for comparisons that need no division: within
+ * 1.4e-6, exactly 1 from 7.2 on. A chance so is within 7e-7, which would take
+ * 10^12 draws to notice; tanh_of is closer, but costs more. */
+struct ratio {
+    real over, under;
+};
 
-    if (smooth)
-        t = tanh_ratio_of(half);
-    return t.over >= (2 * draw - 1) * t.under;
+SELECT_INLINE struct ratio near_tanh(real h)
+{
+    real b = within(h, REAL(-7.2), REAL(7.2)), q = b * b, qq = q * q;
+    real over = (REAL(9.99994449e-01) + REAL(1.22723259e-01) * q) +
+                qq * (REAL(2.25073021e-03) + REAL(3.80936846e-06) * q);
+    real under = (1 + REAL(4.56037921e-01) * q) +
+                 qq * (REAL(2.09486122e-02) + REAL(1.39533376e-04) * q);
+
+    return (struct ratio){b * over, under};
 }
 
-SELECT_INLINE real hit_of(const struct qkeras_chance *c, real x, real draw,
-                          bool smooth)
+/* Whether 1/2 + h reaches a draw, h = tanh(t / 2) / 2 of sigmoid(t) or t / 2
+ * of hard_sigmoid(t). Draws are from 0 to below 1, here less 1/2: a chance
+ * that QKeras clips to 1 always hits without that, one that it clips to 0
+ * never. smooth is a constant at each call. */
+SELECT_INLINE bool reaches(real half, real centred, bool smooth)
 {
-    real half = REAL(0.5) * (c->k * x + c->b);
+    struct ratio t = {2 * half, 1};
 
-    return pick(reaches(half, draw, smooth), c->high, c->low);
+    if (smooth)
+        t = near_tanh(half);
+    return t.over >= (centred + centred) * t.under;
+}
+
+SELECT_INLINE real hit_of(const struct qkeras_chance *half, real x,
+                          uint32_t place, bool smooth)
+{
+    bool hit = reaches(half->k * x + half->b, noise_centred(place), smooth);
+
+    return pick(hit, half->high, half->low);
+}
+
+static struct qkeras_chance half_of(struct qkeras_chance c)
+{
+    c.k *= REAL(0.5);
+    c.b *= REAL(0.5);
+    return c;
 }
 
 QUANT_CLONES static void hit_run(struct qkeras_chance c, struct draws d,
-                                 const real *x, real *hit, int n)
+                                 const real *x, real *hit, int64_t n)
 {
+    uint32_t at = d.first, by = d.by;
+
     if (c.smooth) {
-#pragma omp simd
-        for (int i = 0; i < n; i++)
-            hit[i] = hit_of(&c, x[i], noise_at(d, i), true);
+#pragma omp simd linear(at : by)
+        for (int64_t i = 0; i < n; i++) {
+            hit[i] = hit_of(&c, x[i], at, true);
+            at += by;
+        }
     } else {
-#pragma omp simd
-        for (int i = 0; i < n; i++)
-            hit[i] = hit_of(&c, x[i], noise_at(d, i), false);
+#pragma omp simd linear(at : by)
+        for (int64_t i = 0; i < n; i++) {
+            hit[i] = hit_of(&c, x[i], at, false);
+            at += by;
+        }
     }
 }
 
 void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
                  uint32_t salt, const real *x, real *hit, int64_t n)
 {
-    hit_run(*c, noise_draws(r->noise, r->at, salt), x, hit, (int)n);
+    hit_run(half_of(*c), noise_draws(r->noise, r->at, salt), x, hit, n);
 }
 
 QUANT_CLONES static void mix_hit_run(struct qkeras_chance c, struct draws d,
-                                     const real *x, real *y, int n)
+                                     const real *x, real *y, int64_t n)
 {
+    uint32_t at = d.first, by = d.by;
+
     if (c.smooth) {
-#pragma omp simd
-        for (int i = 0; i < n; i++)
-            y[i] = x[i] + (hit_of(&c, x[i], noise_at(d, i), true) - x[i]);
+#pragma omp simd linear(at : by)
+        for (int64_t i = 0; i < n; i++) {
+            y[i] = x[i] + (hit_of(&c, x[i], at, true) - x[i]);
+            at += by;
+        }
     } else {
-#pragma omp simd
-        for (int i = 0; i < n; i++)
-            y[i] = x[i] + (hit_of(&c, x[i], noise_at(d, i), false) - x[i]);
+#pragma omp simd linear(at : by)
+        for (int64_t i = 0; i < n; i++) {
+            y[i] = x[i] + (hit_of(&c, x[i], at, false) - x[i]);
+            at += by;
+        }
     }
 }
 
@@ -159,7 +196,7 @@ void qkeras_draw_whole(const struct qkeras_run *r,
                        const struct qkeras_chance *c, const real *x, real *y,
                        int64_t n)
 {
-    mix_hit_run(*c, noise_draws(r->noise, r->at, 0), x, y, (int)n);
+    mix_hit_run(half_of(*c), noise_draws(r->noise, r->at, 0), x, y, n);
 }
 
 /* A pass over the data with a value q per element. */

@@ -13,22 +13,11 @@
 /* tanh(x): relative error below 4e-7, also where it so comes out above 1;
  * exactly 1 from 9.02 on. Its derivative 1 - tanh(x)^2: relative error below
  * 9e-7 for |x| < 4, absolute error below 2e-9 beyond; above 0 up to 130. */
-/* tanh(x) as over / under, under > 0: for comparisons, which need no
- * division. */
-struct tanh_ratio {
-    real over, under;
-};
-
 #ifdef REAL_IS_DOUBLE
 
 SELECT_INLINE real tanh_of(real x)
 {
     return tanh(x);
-}
-
-SELECT_INLINE struct tanh_ratio tanh_ratio_of(real x)
-{
-    return (struct tanh_ratio){tanh(x), 1};
 }
 
 SELECT_INLINE real sech2_of(real x)
@@ -44,7 +33,7 @@ SELECT_INLINE real sech2_of(real x)
  * tanh is 1. The common factor 1.55 is the one whose coefficients round best.
  * Pairs of terms are added side by side, as one after the other each would
  * wait for the last. */
-SELECT_INLINE struct tanh_ratio tanh_ratio_of(real x)
+SELECT_INLINE real tanh_of(real x)
 {
     float a = at_most(fabsf(x), 9.02f), q = a * a, qq = q * q;
     float b = real_from_bits(real_to_bits(a) | (real_to_bits(x) & REAL_SIGN));
@@ -55,14 +44,7 @@ SELECT_INLINE struct tanh_ratio tanh_ratio_of(real x)
               qq * ((4.01001424e-2f + 5.08878089e-4f * q) +
                     qq * 1.20310267e-6f);
 
-    return (struct tanh_ratio){b * p, r};
-}
-
-SELECT_INLINE real tanh_of(real x)
-{
-    struct tanh_ratio t = tanh_ratio_of(x);
-
-    return t.over / t.under;
+    return b * p / r;
 }
 
 /* 1 / cosh(x)^2 with a polynomial in x^2 for cosh: coefficients of least
