@@ -313,6 +313,15 @@ static void fill_normal(real *x, int64_t n, struct rng *r)
         x[i] = (real)rng_normal(r);
 }
 
+static void drop_reals(struct reals *a)
+{
+    mem_free(a->x);
+    mem_free(a->dy);
+    mem_free(a->y);
+    mem_free(a->dx);
+}
+
+/* Aligned as the buffers of training are. */
 static enum status take_reals(struct bench *b, struct reals *a)
 {
     const struct arg *size = args_find(b->args, "size");
@@ -322,22 +331,25 @@ static enum status take_reals(struct bench *b, struct reals *a)
                          ROWS);
     int64_t row = (int64_t)want / ROWS;
     row -= row > ROWS ? row % ROWS : 0;   /* blocks of mx fit */
-    size_t bytes = (size_t)(ROWS * row) * sizeof(real);
+    size_t n = (size_t)(ROWS * row);
     struct rng *r = rng_new(b->lab->train.seed, RNG_GENERATE);
     if (!r)
         return err_memory(b->err, "a random stream");
     *a = (struct reals){ .shape = shape_2(ROWS, row),
-                                  .n = ROWS * row };
-    a->x = xmalloc(bytes);
-    a->dy = xmalloc(bytes);
-    a->y = xmalloc(bytes);
-    a->dx = xmalloc(bytes);
-    fill_normal(a->x, a->n, r);
-    fill_normal(a->dy, a->n, r);
-    memset(a->y, 0, bytes);
-    memset(a->dx, 0, bytes);
+                         .n = ROWS * row,
+                         .x = mem_alloc(n, sizeof(real)),
+                         .dy = mem_alloc(n, sizeof(real)),
+                         .y = mem_alloc(n, sizeof(real)),
+                         .dx = mem_alloc(n, sizeof(real)) };
+    bool got = a->x && a->dy && a->y && a->dx;
+    if (got) {
+        fill_normal(a->x, a->n, r);
+        fill_normal(a->dy, a->n, r);
+    } else {
+        drop_reals(a);
+    }
     rng_free(r);
-    return STATUS_OK;
+    return got ? STATUS_OK : err_memory(b->err, "the values");
 }
 
 struct timing {               /* least of the runs, seconds */
@@ -435,10 +447,7 @@ static enum status bench_quantizers(struct bench *b)
     TRY(take_reals(b, &a));
     struct table *t = table_new(5, title);
     enum status s = time_kinds(b, &a, t);
-    free(a.x);
-    free(a.dy);
-    free(a.y);
-    free(a.dx);
+    drop_reals(&a);
     if (s == STATUS_OK)
         return result_table(b->lab, b->args, t, b->out, b->err);
     table_free(t);

@@ -884,6 +884,92 @@ static void quantized_linear_clamps_before_it_rounds(void **state)
 }
 
 /* Two batches are collected (1, then 3: 0.9 + 0.3), then the scale stays. */
+/* u-law by its formula: what x is worth, and the slope there. */
+static double ulaw(int m, bool narrow, real x, double *slope)
+{
+    real p = REAL(0.5) * x + REAL(0.5);
+    double rp, y;
+
+    p = p < 0 ? 0 : p > 1 ? 1 : p;
+    rp = 2 * (double)real_rint(p * (real)m) / m - 1;
+    y = copysign(log(1 + 255 * fabs(rp)) / log(256), rp);
+    *slope = rp == 0 || y > 1 - 1.0 / m || y < -1 + (double)narrow / m ||
+                     real_fabs(x) > 1
+                 ? 0
+                 : 255 / (1 + 255 * fabs(rp)) / log(256);
+    return fmin(fmax(y, -1 + (double)narrow / m), 1 - 1.0 / m);
+}
+
+/* Values around the border above code k, one by one. */
+static void check_ulaw(struct quantizer *q, int m, int k)
+{
+    enum { AROUND = 65 };
+    struct qview v = {1, 1, AROUND};
+    real x[AROUND], y[AROUND], dy[AROUND], dx[AROUND];
+
+    for (int i = 0; i < AROUND; i++) {
+        x[i] = ((real)k + REAL(0.5)) / (real)m * 2 - 1 +
+               (real)(i - AROUND / 2) * REAL(3e-8);
+        dy[i] = (real)(i + 1);
+    }
+    x[0] = k < 0 ? -1 : 1;
+    quantizer_forward(q, x, y, v, true);
+    quantizer_backward(q, x, dy, dx, v);
+    for (int i = 0; i < AROUND; i++) {
+        double slope, want = ulaw(m, q->spec.narrow, x[i], &slope);
+
+        assert_near((double)y[i], want, 1e-6, 0);
+        assert_near((double)dx[i], (i + 1) * slope, 1e-5, 0);
+    }
+}
+
+/* Up to 4 bits by steps, beyond by a table. */
+static void ulaw_is_its_formula_at_every_border(void **state)
+{
+    (void)state;
+    for (int bits = 1; bits <= 6; bits++)
+        for (int narrow = 0; narrow < 2; narrow++) {
+            char text[64];
+            struct qspec s;
+            struct quantizer *q;
+            int m = 1 << (bits - 1);
+
+            snprintf(text, sizeof text, "quantized_ulaw(%d,symmetric=%d)",
+                     bits, narrow);
+            s = parsed(text);
+            q = made(&s, 1);
+            for (int k = -1; k <= m; k++)
+                check_ulaw(q, m, k);
+            quantizer_free(q);
+        }
+}
+
+static void no_number_stays_none_in_qkeras_kinds(void **state)
+{
+    static const char *const kinds[] = {
+        "qkeras_binary()", "qkeras_ternary()", "stochastic_binary()",
+        "stochastic_ternary()", "bernoulli()", "quantized_tanh(4)",
+        "quantized_sigmoid(4)", "quantized_ulaw(4)", "quantized_ulaw(6)",
+        "quantized_bits(4)", "quantized_po2(4)", "quantized_hswish(4)"};
+    struct qview v = {1, 1, 2};
+    real x[] = {REAL(0.5), (real)NAN}, y[2];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct qspec s = parsed(kinds[i]);
+        struct quantizer *q = made(&s, 1);
+
+        q->rng = rng_new(1, RNG_ROUND);
+        quantizer_forward(q, x, y, v, true);
+        assert_true(isfinite(y[0]) && isnan(y[1]));
+        rng_free(q->rng);
+        q->rng = NULL;
+        quantizer_forward(q, x, y, v, false);
+        assert_true(isfinite(y[0]) && isnan(y[1]));
+        quantizer_free(q);
+    }
+}
+
 static void brevitas_act_collects_before_it_learns(void **state)
 {
     struct qspec s = parsed("brevitas_act:4,collect=2");
@@ -955,6 +1041,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(binary_is_the_mean_times_the_sign),
     cmocka_unit_test(ternary_finds_threshold_and_scale),
     cmocka_unit_test(quantized_linear_clamps_before_it_rounds),
+    cmocka_unit_test(ulaw_is_its_formula_at_every_border),
+    cmocka_unit_test(no_number_stays_none_in_qkeras_kinds),
     cmocka_unit_test(brevitas_act_collects_before_it_learns),
     cmocka_unit_test(switching_learning_on_starts_from_the_data),
 };
