@@ -53,13 +53,14 @@ struct qkeras_parts {
     /* n <= QUANT_BLOCK elements: quantized values and differentiable part. */
     void (*values)(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n);
-    /* Any n: y = u + (xq - u), what full noise with use_ste is, in a single loop;
-     * x and y may be the same. False: not with these settings, nothing is
-     * done. Where u is a tanh y is xq: QKeras's y is that but for rounding
+    /* Any n: y = u + (xq - u), what full noise with use_ste is, in a single
+     * loop; x and y may be the same. False: not with these settings, nothing
+     * is done. Where u is a tanh y is xq: QKeras's y is that but for rounding
      * noise of its tanh, whose bits are its own. NULL: never. */
     bool (*whole)(const struct qkeras_run *r, const real *x, real *y,
                   int64_t n);
-    /* Any n: dx = gain * (dy * du/dx); dx and dy may be the same. NULL: du/dx 1. */
+    /* Any n: dx = gain * (dy * du/dx); dx and dy may be the same. NULL: du/dx
+     * is 1. */
     void (*back)(const struct qkeras_run *r, const real *x, const real *dy,
                  real *dx, int64_t n);
     /* The function that back has the slope of, its branches as at x0, one

@@ -101,8 +101,8 @@ void qkeras_sign_back(const struct qkeras_run *r, const real *x,
 }
 
 /* tanh(h) as over / under, for comparisons that need no division: within
- * 1.4e-6, exactly 1 from 7.2 on. A chance so is within 7e-7, which would take
- * 10^12 draws to notice; tanh_of is closer, but costs more. */
+ * 1.4e-6, not below 1 from 7.2 on. A chance so is within 7e-7, which would
+ * take some 10^12 draws to notice; tanh_of is closer, but costs more. */
 struct ratio {
     real over, under;
 };
