@@ -74,19 +74,20 @@ QUANT_CLONES void dorefa_gradient(int bits, real m, const real *x,
 
 /* The same with noise from draws. */
 QUANT_CLONES static void drawn_gradient(struct dither d, struct draws z,
-                                        const real *x, real *y, int64_t count)
+                                        const real *x, real *y,
+                                        uint32_t count)
 {
     uint32_t at = z.first, by = z.by;
 
     if (d.over.lo == 0) {
 #pragma omp simd linear(at : by)
-        for (int64_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < count; i++) {
             y[i] = value_of(&d, code_of(&d, x[i], noise_centred(at)), true);
             at += by;
         }
     } else {
 #pragma omp simd linear(at : by)
-        for (int64_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < count; i++) {
             y[i] = value_of(&d, code_of(&d, x[i], noise_centred(at)), false);
             at += by;
         }
@@ -106,7 +107,7 @@ static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 
         if (z->on)
             drawn_gradient(dither_of(bits, m), noise_draws(z, i, 0), c->x + i,
-                           c->y + i, k);
+                           c->y + i, (uint32_t)k);
         else
             dorefa_gradient(bits, m, c->x + i, none, c->y + i, k);
     }

@@ -53,7 +53,7 @@ struct qkeras_parts {
     /* n <= QUANT_BLOCK elements: quantized values and differentiable part. */
     void (*values)(const struct qkeras_run *r, const real *x, real *xq,
                    real *u, int64_t n);
-    /* Any n: y = u + (xq - u), what full noise with use_ste is, in a single
+    /* n < 2^31: y = u + (xq - u), what full noise with use_ste is, in a single
      * loop; x and y may be the same. False: not with these settings, nothing
      * is done. Where u is a tanh y is xq: QKeras's y is that but for rounding
      * noise of its tanh, whose bits are its own. NULL: never. */

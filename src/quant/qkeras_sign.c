@@ -147,19 +147,19 @@ static struct qkeras_chance half_of(struct qkeras_chance c)
 }
 
 QUANT_CLONES static void hit_run(struct qkeras_chance c, struct draws d,
-                                 const real *x, real *hit, int64_t n)
+                                 const real *x, real *hit, uint32_t n)
 {
     uint32_t at = d.first, by = d.by;
 
     if (c.smooth) {
 #pragma omp simd linear(at : by)
-        for (int64_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < n; i++) {
             hit[i] = hit_of(&c, x[i], at, true);
             at += by;
         }
     } else {
 #pragma omp simd linear(at : by)
-        for (int64_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < n; i++) {
             hit[i] = hit_of(&c, x[i], at, false);
             at += by;
         }
@@ -169,23 +169,24 @@ QUANT_CLONES static void hit_run(struct qkeras_chance c, struct draws d,
 void qkeras_draw(const struct qkeras_run *r, const struct qkeras_chance *c,
                  uint32_t salt, const real *x, real *hit, int64_t n)
 {
-    hit_run(half_of(*c), noise_draws(r->noise, r->at, salt), x, hit, n);
+    hit_run(half_of(*c), noise_draws(r->noise, r->at, salt), x, hit,
+            (uint32_t)n);
 }
 
 QUANT_CLONES static void mix_hit_run(struct qkeras_chance c, struct draws d,
-                                     const real *x, real *y, int64_t n)
+                                     const real *x, real *y, uint32_t n)
 {
     uint32_t at = d.first, by = d.by;
 
     if (c.smooth) {
 #pragma omp simd linear(at : by)
-        for (int64_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < n; i++) {
             y[i] = x[i] + (hit_of(&c, x[i], at, true) - x[i]);
             at += by;
         }
     } else {
 #pragma omp simd linear(at : by)
-        for (int64_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < n; i++) {
             y[i] = x[i] + (hit_of(&c, x[i], at, false) - x[i]);
             at += by;
         }
@@ -196,7 +197,8 @@ void qkeras_draw_whole(const struct qkeras_run *r,
                        const struct qkeras_chance *c, const real *x, real *y,
                        int64_t n)
 {
-    mix_hit_run(half_of(*c), noise_draws(r->noise, r->at, 0), x, y, n);
+    mix_hit_run(half_of(*c), noise_draws(r->noise, r->at, 0), x, y,
+                (uint32_t)n);
 }
 
 /* A pass over the data with a value q per element. */
