@@ -143,9 +143,9 @@ static enum status probe_run(struct lab *l, struct plan *p, bool gradients,
     return s;
 }
 
-/* All values of a probe stay in memory, with gradients twice as many: of large
- * nets it sees fewer samples, and a glance is short. At least two: a batch
- * norm may want the variance of its batch. */
+/* All values of a probe stay in memory, with gradients twice as many: then,
+ * and of large nets, it sees fewer samples, and a glance is short. At least
+ * two: a batch norm may want the variance of its batch. */
 static int64_t probe_samples(const struct lab *l, bool gradients)
 {
     int64_t widest = 1, all = 1, n = dataset_size(l->data, SPLIT_TRAIN);
@@ -156,8 +156,9 @@ static int64_t probe_samples(const struct lab *l, bool gradients)
         widest = values > widest ? values : widest;
         all += values;
     }
-    int64_t samples = PROBE_VALUES / (gradients ? 2 * all : all);
-    samples = samples > PROBE_SAMPLES ? PROBE_SAMPLES : samples;
+    int64_t times = gradients ? 2 : 1, most = PROBE_SAMPLES / times;
+    int64_t samples = PROBE_VALUES / (times * all);
+    samples = samples > most ? most : samples;
     if (l->glance && samples > GLANCE_VALUES / widest)
         samples = GLANCE_VALUES / widest;
     if (l->glance && samples > GLANCE_SAMPLES)

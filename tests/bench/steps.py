@@ -58,7 +58,7 @@ def compare(lab, name, rounds):
         for m, setup in OURS.items():
             ms.setdefault("qatlab " + m, []).append(lab.median_ms(
                 ["set train.batch %d" % batch, "load model " + name,
-                 "load data random n=%d" % (4 * batch)] + setup +
+                 "load data random n=%d" % (20 * batch)] + setup +
                 ["bench step n=%d" % STEPS]))
     ms = {k: statistics.median(v) for k, v in ms.items()}
     return {"model": name, "batch": batch, "ms": ms}
