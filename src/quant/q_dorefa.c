@@ -16,7 +16,9 @@
  * sum_j dy_j (v_j - t_j / m)). SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
+#include "base/arena.h"
 #include "quant/kinds.h"
 #include "quant/vmath.h"
 
@@ -155,17 +157,62 @@ QUANT_CLONES static void forward_run(const struct squeeze *s, const real *t,
     }
 }
 
+/* What a training forward leaves for backward: tanh(w), which costs most of
+ * both, and the largest |w|. x NULL: nothing. */
+struct kept {
+    const real *x;
+    int64_t n, room;
+    real *t;
+    int64_t start;            /* from where the largest is found soon */
+    real absmax[];            /* per channel */
+};
+
+static size_t scratch_bytes(const struct qspec *s, int64_t channels)
+{
+    (void)s;
+    return sizeof(struct kept) + (size_t)channels * sizeof(real);
+}
+
+static void scratch_fini(void *scratch)
+{
+    mem_free(((struct kept *)scratch)->t);
+}
+
+/* Where memory is short backward finds everything again. */
+static void keep(struct kept *k, const struct kcall *c, int64_t start)
+{
+    int64_t n = view_count(c->view);
+
+    k->x = NULL;
+    if (!c->train)
+        return;
+    if (n > k->room) {
+        mem_free(k->t);
+        k->t = mem_alloc((size_t)n, sizeof *k->t);
+        k->room = k->t ? n : 0;
+    }
+    if (!k->t)
+        return;
+    k->x = c->x;
+    k->n = n;
+    k->start = start;
+    memcpy(k->absmax, c->q->hi,
+           (size_t)c->view.channels * sizeof *k->absmax);
+}
+
 static void forward_piece(void *ctx, int64_t channel, int64_t at, int64_t n)
 {
     const struct kcall *c = ctx;
+    const struct kept *kept = c->q->scratch;
     const struct squeeze s = squeeze_of(c->q, c->q->hi[channel]);
 
-    for (int64_t i = 0; i < n; i += QUANT_BLOCK) {
-        QUANT_ALIGNED real t[QUANT_BLOCK];
-        int64_t k = n - i < QUANT_BLOCK ? n - i : QUANT_BLOCK;
+    for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
+        QUANT_ALIGNED real block[QUANT_BLOCK];
+        int64_t k = at + n - i < QUANT_BLOCK ? at + n - i : QUANT_BLOCK;
+        real *t = kept->x ? kept->t + i : block;
 
-        tanh_block(c->x + at + i, t, k);
-        forward_run(&s, t, c->y + at + i, k);
+        tanh_block(c->x + i, t, k);
+        forward_run(&s, t, c->y + i, k);
     }
 }
 
@@ -189,7 +236,7 @@ static void forward(struct quantizer *q, const real *x, real *y,
         view_each(v, sign_piece, &c);
         return;
     }
-    view_absmax(x, v, q->hi);
+    keep(q->scratch, &c, view_absmax(x, v, q->hi));
     view_each(v, forward_piece, &c);
     leave_range(q);
 }
@@ -251,17 +298,26 @@ QUANT_CLONES static double rescaled_run(const struct squeeze *s,
     return slope_block(s, t, dy, dx, n, true);
 }
 
+/* Where the largest |w| is found soon; tanh(w), or NULL. */
+struct path {
+    int64_t start;
+    const real *t;
+};
+
 static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
                            double *sum)
 {
     const struct kcall *c = ctx;
+    const struct path *path = c->own;
     const struct squeeze s = squeeze_of(c->q, c->q->hi[channel]);
 
     for (int64_t i = at; i < at + n; i += QUANT_BLOCK) {
-        QUANT_ALIGNED real t[QUANT_BLOCK];
+        QUANT_ALIGNED real block[QUANT_BLOCK];
         int64_t k = at + n - i < QUANT_BLOCK ? at + n - i : QUANT_BLOCK;
+        const real *t = path->t ? path->t + i : block;
 
-        tanh_block(c->x + i, t, k);
+        if (!path->t)
+            tanh_block(c->x + i, block, k);
         sum[0] += rescales(c->q)
                       ? rescaled_run(&s, t, c->dy + i, c->dx + i, k)
                       : backward_run(&s, t, c->dy + i, c->dx + i, k);
@@ -272,9 +328,9 @@ static void backward_piece(void *ctx, int64_t channel, int64_t at, int64_t n,
 static void backward_done(void *ctx, int64_t channel, const double *sum)
 {
     const struct kcall *c = ctx;
-    const int64_t *start = c->own;
+    const struct path *from = c->own;
     int64_t at = view_find_abs(c->x, c->view, channel, c->q->hi[channel],
-                               *start);
+                               from->start);
     double m = (double)largest_tanh(c->q->hi[channel]);
     double path = rescales(c->q) ? sum[0] : -sum[0] / (m * m);
     real d;
@@ -289,15 +345,21 @@ static void backward(struct quantizer *q, const real *x, const real *dy,
                      real *dx, struct qview v)
 {
     struct kcall c = kcall_backward(q, x, dy, dx, v);
-    int64_t start;
+    const struct kept *kept = q->scratch;
+    struct path path = {0};
 
     assert(v.channels == q->channels);
     if (q->spec.bits == 1) {
         pass_gradient(dy, dx, view_count(v));
         return;
     }
-    start = view_absmax(x, v, q->hi);
-    c.own = &start;
+    if (kept->x == x && kept->n == view_count(v)) {
+        path = (struct path){kept->start, kept->t};
+        memcpy(q->hi, kept->absmax, (size_t)v.channels * sizeof *q->hi);
+    } else {
+        path.start = view_absmax(x, v, q->hi);
+    }
+    c.own = &path;
     view_sum(v, backward_piece, backward_done, &c);
     leave_range(q);
 }
@@ -431,4 +493,6 @@ const struct quantizer_kind quantizer_dorefa = {
     .example = "bits conv1 w=dorefa:4",
     .defaults = defaults,
     .span = span,
+    .scratch_bytes = scratch_bytes,
+    .scratch_fini = scratch_fini,
 };

@@ -134,6 +134,8 @@ void quantizer_free(struct quantizer *q)
     mem_free(q->observer);
     mem_free(q->state);
     mem_free(q->grad);
+    if (q->scratch && q->spec.kind->scratch_fini)
+        q->spec.kind->scratch_fini(q->scratch);
     mem_free(q->scratch);
     mem_free(q);
 }

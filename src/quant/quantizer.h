@@ -72,7 +72,8 @@ struct quantizer_kind {
     void (*refresh)(struct quantizer *q);
     void (*forward)(struct quantizer *q, const real *x, real *y,
                     struct qview v, bool train);
-    /* dx = gradient (not added); adds into q->grad when q->learn. */
+    /* dx = gradient (not added); adds into q->grad when q->learn. x is what
+     * the last training forward had there, if it was at the same place. */
     void (*backward)(struct quantizer *q, const real *x, const real *dy,
                      real *dx, struct qview v);
     /* Integer codes; NULL for kinds without. */
@@ -101,8 +102,10 @@ struct quantizer_kind {
     /* Optional. What the kind becomes on a layer's weights (QKeras kernel
      * quantizers without alpha: auto_po2). */
     void (*on_weights)(struct qspec *s);
-    /* Optional. Bytes of q->scratch; not saved, not part of the state. */
+    /* Optional. Bytes of q->scratch; not saved, not part of the state. And
+     * what frees memory that it holds. */
     size_t (*scratch_bytes)(const struct qspec *s, int64_t channels);
+    void (*scratch_fini)(void *scratch);
     const struct qkeras_parts *qkeras;  /* of QKeras's kinds; else NULL */
 };
 

@@ -970,6 +970,41 @@ static void no_number_stays_none_in_qkeras_kinds(void **state)
     }
 }
 
+/* After a forward in evaluation nothing is kept: backward finds tanh and the
+ * maximum again. Weights that have moved since count as they are now. */
+static void dorefa_backward_is_the_same_from_what_forward_kept(void **state)
+{
+    static const char *const texts[] = {
+        "dorefa:4", "dorefa:3,rescale=1", "dorefa:2,channel",
+        "dorefa:4,channel,rescale=1",
+    };
+    enum { ROWS = 6, ROW = 700, N = ROWS * ROW };
+    real x[N], dy[N], y[N], kept[N], found[N];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct qspec s = parsed(texts[i]);
+        bool channel = s.grain == GRAIN_CHANNEL;
+        struct qview v = {1, channel ? ROWS : 1, channel ? ROW : N};
+        struct quantizer *q = made(&s, v.channels);
+
+        for (uint64_t pass = 0; pass < 3; pass++) {
+            fill_normal(x, N, 2 * pass + 1);
+            fill_normal(dy, N, 2 * pass + 2);
+            quantizer_forward(q, x, y, v, true);
+            quantizer_backward(q, x, dy, kept, v);
+            x[5] *= 2;
+            quantizer_forward(q, x, y, v, false);
+            quantizer_backward(q, x, dy, found, v);
+            assert_memory_not_equal(kept, found, sizeof kept);
+            quantizer_forward(q, x, y, v, true);
+            quantizer_backward(q, x, dy, kept, v);
+            assert_memory_equal(kept, found, sizeof kept);
+        }
+        quantizer_free(q);
+    }
+}
+
 static void brevitas_act_collects_before_it_learns(void **state)
 {
     struct qspec s = parsed("brevitas_act:4,collect=2");
@@ -1043,6 +1078,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(quantized_linear_clamps_before_it_rounds),
     cmocka_unit_test(ulaw_is_its_formula_at_every_border),
     cmocka_unit_test(no_number_stays_none_in_qkeras_kinds),
+    cmocka_unit_test(dorefa_backward_is_the_same_from_what_forward_kept),
     cmocka_unit_test(brevitas_act_collects_before_it_learns),
     cmocka_unit_test(switching_learning_on_starts_from_the_data),
 };
