@@ -94,10 +94,11 @@ static enum status dense_forward(struct plan *p, struct unit *u,
         return err_memory(e, "plan");
     u->priv = d;
     struct shape y = node_shape(n, p->opts.batch);
-    const struct shape *x = plan_shape(p, plan_in(p, node, 0));
-    d->in = x->dim[x->rank - 1];
-    d->out = y.dim[y.rank - 1];
-    d->rows = shape_count(x) / d->in;
+    const struct conv_geom geom =
+        conv_geom_of(n, plan_shape(p, plan_in(p, node, 0)));
+    d->in = geom.ci;
+    d->out = geom.co;
+    d->rows = geom.n;
     struct tail_spec spec = {
         .src = plan_buffer(p, DTYPE_F32, &y, LAYOUT_NCHW),
         .src2 = -1,
@@ -110,9 +111,7 @@ static enum status dense_forward(struct plan *p, struct unit *u,
     const struct sum_layer_spec on_codes = {
         .node = node,
         .dense = true,
-        .geom = {.n = d->rows, .ci = d->in, .co = d->out, .h = 1, .w = 1,
-                 .oh = 1, .ow = 1, .kh = 1, .kw = 1, .sh = 1, .sw = 1,
-                 .dh = 1, .dw = 1, .groups = 1},
+        .geom = geom,
     };
     struct sum_layer *codes;
     TRY(sum_layer_new(p, &on_codes, &codes, e));

@@ -3,7 +3,6 @@
  * too (wide.h): targets have no rule of their own for them.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "engine/int_impl.h"
-#include "engine/wide.h"
 
 static bool input_fits(struct plan *p, struct unit *u)
 {
@@ -50,11 +49,7 @@ static enum status island_forward(struct plan *p, struct unit *u,
     int_make_numbers(p, node);
     if (p->out_of_memory)
         return err_memory(e, "plan");
-    bool wide;
-    TRY(wide_op_forward(p, node, &wide, e));
-    if (!wide)
-        TRY(op_forward_step(p, node, e));
-    TRY(fold_forward(p, node, e));
+    TRY(op_numbers_forward(p, node, e));
     return int_finish_numbers(p, node, e);
 }
 

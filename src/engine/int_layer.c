@@ -90,16 +90,6 @@ static bool layer_fits(struct plan *p, struct unit *u)
 
 /* ---- building ---- */
 
-static struct conv_geom dense_geom(const struct shape *x, int64_t out)
-{
-    int64_t in = x->dim[x->rank - 1];
-    return (struct conv_geom){
-        .n = shape_count(x) / in, .ci = in, .co = out, .h = 1, .w = 1,
-        .oh = 1, .ow = 1, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1,
-        .dw = 1, .groups = 1,
-    };
-}
-
 static struct param *param_of(const struct plan *p, int node,
                               enum param_role role)
 {
@@ -149,8 +139,7 @@ static struct int_layer *layer_new(struct plan *p, const struct unit *u)
     if (u->n > 1)
         int_clamp_of(&p->graph->node[l->last], &l->lo, &l->hi);
     struct shape x = node_shape(&p->graph->node[n->in[0]], p->opts.batch);
-    l->geom = l->dense ? dense_geom(&x, l->weight->shape.dim[0])
-                       : conv_geom_of(n, &x);
+    l->geom = conv_geom_of(n, &x);
     return l;
 }
 

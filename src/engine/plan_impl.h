@@ -233,6 +233,8 @@ bool plan_bn_absorbed(const struct plan *p, int node);
 /* One operator by its own kernels in logical layout (steps_op.c). */
 extern const struct maker maker_op, maker_input, maker_slow;
 enum status op_forward_step(struct plan *p, int node, struct err *e);
+/* The node's raw value: by that, or wide.c; then fold_forward. */
+enum status op_numbers_forward(struct plan *p, int node, struct err *e);
 enum status op_backward_step(struct plan *p, int node, int dout,
                              struct err *e);
 

@@ -262,6 +262,15 @@ static bool op_fits(struct plan *p, struct unit *u)
     return true;
 }
 
+enum status op_numbers_forward(struct plan *p, int node, struct err *e)
+{
+    bool wide;
+    TRY(wide_op_forward(p, node, &wide, e));
+    if (!wide)
+        TRY(op_forward_step(p, node, e));
+    return fold_forward(p, node, e);
+}
+
 static enum status op_forward(struct plan *p, struct unit *u, struct err *e)
 {
     int node = u->node[0];
@@ -270,11 +279,7 @@ static enum status op_forward(struct plan *p, struct unit *u, struct err *e)
     plan_make_value(p, node);
     if (p->out_of_memory)
         return err_memory(e, "plan");
-    bool wide;
-    TRY(wide_op_forward(p, node, &wide, e));
-    if (!wide)
-        TRY(op_forward_step(p, node, e));
-    TRY(fold_forward(p, node, e));
+    TRY(op_numbers_forward(p, node, e));
     return quant_out_forward(p, node, e);
 }
 

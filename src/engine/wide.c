@@ -116,21 +116,6 @@ static bool is_wide(const struct quantizer *qx, const struct quantizer *qw,
            most <= DOUBLE_EXACT;
 }
 
-static struct conv_geom geom_of(const struct plan *p, int node)
-{
-    const struct node *n = &p->graph->node[node];
-    const struct shape *x = plan_shape(p, plan_in(p, node, 0));
-    if (n->op != &op_dense)
-        return conv_geom_of(n, x);
-    int64_t in = x->dim[x->rank - 1];
-    return (struct conv_geom){
-        .n = shape_count(x) / in, .ci = in,
-        .co = n->shape.dim[n->shape.rank - 1], .h = 1, .w = 1, .oh = 1,
-        .ow = 1, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1,
-        .groups = 1,
-    };
-}
-
 /* (N,C,H,W), (N,C,L) or rows. */
 static struct wide_steps steps_of(const struct plan *p,
                                   const struct wide_layer *l, int buffer,
@@ -156,7 +141,8 @@ enum status wide_layer_new(struct plan *p, int node, struct wide_layer **out,
         prep->how == FOLD_SLOW || p->opts.mode == MODE_FLOAT)
         return STATUS_OK;
     const struct quantizer *qx = input_grid(p, node);
-    struct conv_geom geom = geom_of(p, node);
+    struct conv_geom geom = conv_geom_of(&p->graph->node[node],
+                                         plan_shape(p, plan_in(p, node, 0)));
     if (!qx || !is_even(p, prep->q) ||
         !is_wide(qx, prep->q, geom.ci / geom.groups * geom.kh * geom.kw))
         return STATUS_OK;

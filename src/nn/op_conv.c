@@ -19,8 +19,22 @@ static int64_t output_extent(int64_t padded, int64_t kernel, int64_t stride,
     return room < 0 ? 0 : room / stride + 1;
 }
 
+static struct conv_geom dense_geom(const struct node *n,
+                                   const struct shape *in)
+{
+    int64_t row = in->dim[in->rank - 1];
+    return (struct conv_geom){
+        .n = shape_count(in) / row, .ci = row,
+        .co = n->shape.dim[n->shape.rank - 1], .h = 1, .w = 1, .oh = 1,
+        .ow = 1, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1,
+        .groups = 1,
+    };
+}
+
 struct conv_geom conv_geom_of(const struct node *n, const struct shape *in)
 {
+    if (n->op == &op_dense)
+        return dense_geom(n, in);
     bool flat = in->rank == 3;
     struct conv_geom g = {
         .n = in->dim[0],

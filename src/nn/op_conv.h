@@ -18,7 +18,8 @@ struct conv_geom {
     int64_t groups;
 };
 
-/* From a node that graph_add has accepted; in: (N,C,H,W) or (N,C,L). */
+/* From a node that graph_add has accepted; in: (N,C,H,W) or (N,C,L). A dense
+ * layer is one of a single tap, its rows are images of one pixel. */
 struct conv_geom conv_geom_of(const struct node *n, const struct shape *in);
 
 /* Each group has one input channel. */

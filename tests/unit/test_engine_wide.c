@@ -58,19 +58,6 @@ static int64_t sum_at(const struct product *p, int64_t n, int64_t o,
     return sum;
 }
 
-static struct conv_geom geom_of(const struct node *n, const struct shape *x)
-{
-    if (n->op != &op_dense)
-        return conv_geom_of(n, x);
-    int64_t in = x->dim[x->rank - 1];
-    return (struct conv_geom){
-        .n = shape_count(x) / in, .ci = in,
-        .co = n->shape.dim[n->shape.rank - 1], .h = 1, .w = 1, .oh = 1,
-        .ow = 1, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1,
-        .groups = 1,
-    };
-}
-
 static const float *param_value(const struct graph *g, const char *layer,
                                 const char *what)
 {
@@ -117,7 +104,7 @@ static void check_layer(const struct plan *p, const struct graph *g,
     const struct quantizer *qw = quantizer_at(g, point);
     struct shape s = node_shape(&g->node[n->in[0]],
                                 plan_options(p)->batch);
-    struct product a = {.g = geom_of(n, &s)};
+    struct product a = {.g = conv_geom_of(n, &s)};
     const float *w = param_value(g, k->layer, "weight");
     const float *bias = param_value(g, k->layer, "bias");
     int64_t inner = a.g.ci / a.g.groups * a.g.kh * a.g.kw;
