@@ -277,10 +277,7 @@ void fixed_kind_backward(struct quantizer *q, const real *x, const real *dy,
 {
     struct kcall c = kcall_backward(q, x, dy, dx, v);
 
-    if (q->spec.grad == QGRAD_PASS)
-        pass_gradient(dy, dx, view_count(v));
-    else
-        view_each(v, backward_piece, &c);
+    pass_or_mask(&c, backward_piece);
 }
 
 static void codes_piece(void *ctx, int64_t channel, int64_t at, int64_t n)

@@ -85,6 +85,14 @@ void pass_gradient(const real *dy, real *dx, int64_t n)
         view_each((struct qview){1, 1, n}, pass_piece, &c);
 }
 
+void pass_or_mask(struct kcall *c, piece_fn piece)
+{
+    if (c->q->spec.grad == QGRAD_PASS)
+        pass_gradient(c->dy, c->dx, view_count(c->view));
+    else
+        view_each(c->view, piece, c);
+}
+
 QUANT_CLONES real absmax_of(const real *x, int64_t n)
 {
     return absmax_inline(x, n);

@@ -71,6 +71,8 @@ SELECT_INLINE real noise_centred(uint32_t place)
 
 /* dx = dy; they may be the same. */
 void pass_gradient(const real *dy, real *dx, int64_t n);
+/* grad=pass: dx = dy; else piece by piece, which masks. */
+void pass_or_mask(struct kcall *c, piece_fn piece);
 
 /* Largest |x| per channel; NaN is left out, infinity becomes the largest
  * finite number, so that no scale made from it is NaN. Returns an index from

@@ -375,10 +375,7 @@ void minifloat_kind_backward(struct quantizer *q, const real *x,
     struct kcall c = kcall_backward(q, x, dy, dx, v);
 
     c.own = &m;
-    if (q->spec.grad == QGRAD_PASS)
-        pass_gradient(dy, dx, view_count(v));
-    else
-        view_each(v, backward_piece, &c);
+    pass_or_mask(&c, backward_piece);
 }
 
 void minifloat_kind_codes(const struct quantizer *q, const real *x,

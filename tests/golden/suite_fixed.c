@@ -102,36 +102,42 @@ static void check_quantizer(struct golden_case *c, const struct fixed_type *t,
                       wanted[i], 0);
 }
 
+/* x, or with `from` raw values of that type, as raw values of t. */
+static bool check_raw(struct golden_case *c, const struct fixed_type *from,
+                      const struct fixed_type *t, const double **x,
+                      int64_t *n)
+{
+    struct err e;
+    double *raw;
+
+    *x = golden_doubles(c, "x", n);
+    raw = golden_alloc(c, (size_t)*n, sizeof *raw);
+    if (!*x || !golden_ok(c, fixed_check(t, &e), &e, "type"))
+        return false;
+    for (int64_t i = 0; i < *n; i++)
+        raw[i] = (double)(from ? fixed_cast(from, (int64_t)(*x)[i], t)
+                               : fixed_from_double(t, (*x)[i]));
+    golden_equal_doubles(c, "raw", raw, *n);
+    return true;
+}
+
 static void run_from_double(struct golden_case *c)
 {
     struct fixed_type t = type_of(c, "type");
+    const double *x;
     int64_t n;
-    const double *x = golden_doubles(c, "x", &n);
-    double *raw = golden_alloc(c, (size_t)n, sizeof *raw);
-    struct err e;
 
-    if (!x || !golden_ok(c, fixed_check(&t, &e), &e, "type"))
-        return;
-    for (int64_t i = 0; i < n; i++)
-        raw[i] = (double)fixed_from_double(&t, x[i]);
-    golden_equal_doubles(c, "raw", raw, n);
-    if (is_quantizer(&t))
+    if (check_raw(c, NULL, &t, &x, &n) && is_quantizer(&t))
         check_quantizer(c, &t, x, n);
 }
 
 static void run_cast(struct golden_case *c)
 {
     struct fixed_type from = type_of(c, "from"), t = type_of(c, "type");
+    const double *x;
     int64_t n;
-    const double *x = golden_doubles(c, "x", &n);
-    double *raw = golden_alloc(c, (size_t)n, sizeof *raw);
-    struct err e;
 
-    if (!x || !golden_ok(c, fixed_check(&t, &e), &e, "type"))
-        return;
-    for (int64_t i = 0; i < n; i++)
-        raw[i] = (double)fixed_cast(&from, (int64_t)x[i], &t);
-    golden_equal_doubles(c, "raw", raw, n);
+    check_raw(c, &from, &t, &x, &n);
 }
 
 void golden_fixed(struct golden_case *c)
