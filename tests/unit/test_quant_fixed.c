@@ -9,21 +9,12 @@
 #include <string.h>
 
 #include "common/assert_near.h"
+#include "common/qspec_strings.h"
 #include "quant/fixed.h"
-
-static struct qspec parsed(const char *text)
-{
-    struct qspec s;
-    struct err e = {0};
-
-    if (qspec_parse(text, NULL, &s, &e) != STATUS_OK)
-        fail_msg("%s", e.text);
-    return s;
-}
 
 static struct quantizer *made(const char *text)
 {
-    struct qspec s = parsed(text);
+    struct qspec s = qspec_parsed(text);
     struct quantizer *q;
     struct err e = {0};
 
@@ -47,16 +38,8 @@ static void strings_are_printed_with_every_argument(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        struct qspec s = parsed(pairs[i][0]), back;
-        struct str text = {0};
-
-        qspec_print(&s, &text);
-        assert_string_equal(str_text(&text), pairs[i][1]);
-        back = parsed(str_text(&text));
-        assert_true(qspec_equal(&s, &back));
-        str_fini(&text);
-    }
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        assert_printed(pairs[i][0], pairs[i][1]);
 }
 
 static void malformed_types_say_what_was_found(void **state)
@@ -87,16 +70,8 @@ static void malformed_types_say_what_was_found(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct qspec s;
-        struct err e = {0};
-
-        assert_int_not_equal(qspec_parse(bad[i][0], NULL, &s, &e),
-                             STATUS_OK);
-        if (!strstr(e.text, bad[i][1]))
-            fail_msg("%s: '%s' is not in: %s", bad[i][0], bad[i][1],
-                     e.text);
-    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_refused(bad[i][0], bad[i][1]);
 }
 
 /* Numbers whose sum with 1/2 is not exact, and ones below all doubles. */

@@ -13,21 +13,12 @@
 
 #include "base/arena.h"
 #include "common/assert_near.h"
+#include "common/qspec_strings.h"
 #include "quant/kinds.h"
 #include "quant/observer.h"
 #include "quant/vmath.h"
 
 /* ---- helpers ---- */
-
-static struct qspec parsed(const char *text)
-{
-    struct qspec s;
-    struct err e = {0};
-
-    if (qspec_parse(text, NULL, &s, &e) != STATUS_OK)
-        fail_msg("%s", e.text);
-    return s;
-}
 
 static struct quantizer *made(const struct qspec *s, int64_t channels)
 {
@@ -42,7 +33,7 @@ static struct quantizer *made(const struct qspec *s, int64_t channels)
 /* y = the quantizer of `text` on x as one tensor. */
 static void run(const char *text, const real *x, real *y, int64_t n)
 {
-    struct qspec s = parsed(text);
+    struct qspec s = qspec_parsed(text);
     struct qview v = {1, 1, n};
     struct quantizer *q = made(&s, 1);
     struct err e = {0};
@@ -96,16 +87,8 @@ static void qkeras_strings_are_printed_in_their_shortest_form(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        struct qspec s = parsed(pairs[i][0]), back;
-        struct str text = {0};
-
-        qspec_print(&s, &text);
-        assert_string_equal(str_text(&text), pairs[i][1]);
-        back = parsed(str_text(&text));
-        assert_true(qspec_equal(&s, &back));
-        str_fini(&text);
-    }
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        assert_printed(pairs[i][0], pairs[i][1]);
 }
 
 static void malformed_qkeras_strings_say_what_was_found(void **state)
@@ -146,18 +129,8 @@ static void malformed_qkeras_strings_say_what_was_found(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct qspec s, before;
-        struct err e = {0};
-
-        qspec_default(&s);
-        before = s;
-        assert_int_equal(qspec_parse(bad[i][0], NULL, &s, &e), STATUS_ARG);
-        if (!contains(e.text, bad[i][1]))
-            fail_msg("%s: \"%s\" lacks \"%s\"", bad[i][0], e.text,
-                     bad[i][1]);
-        assert_true(qspec_equal(&s, &before));
-    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_refused(bad[i][0], bad[i][1]);
 }
 
 static void options_that_a_kind_cannot_use_are_refused(void **state)
@@ -182,34 +155,27 @@ static void options_that_a_kind_cannot_use_are_refused(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct qspec s;
-        struct err e = {0};
-
-        assert_int_equal(qspec_parse(bad[i][0], NULL, &s, &e), STATUS_ARG);
-        if (!contains(e.text, bad[i][1]))
-            fail_msg("%s: \"%s\" lacks \"%s\"", bad[i][0], e.text,
-                     bad[i][1]);
-    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_refused(bad[i][0], bad[i][1]);
 }
 
 static void kernel_quantizers_without_alpha_scale_themselves(void **state)
 {
-    struct qspec s = parsed("quantized_bits(4,0)"), fixed, relu;
+    struct qspec s = qspec_parsed("quantized_bits(4,0)"), fixed, relu;
 
     (void)state;
     s.kind->on_weights(&s);
     assert_true(s.narrow);
     assert_int_equal(s.grain, GRAIN_CHANNEL);
-    fixed = parsed("quantized_bits(4,symmetric=1,alpha='auto_po2')");
+    fixed = qspec_parsed("quantized_bits(4,symmetric=1,alpha='auto_po2')");
     assert_true(qspec_equal(&s, &fixed));
 
-    s = parsed("quantized_bits(4,0,alpha=1)");
+    s = qspec_parsed("quantized_bits(4,0,alpha=1)");
     fixed = s;
     s.kind->on_weights(&s);
     assert_true(qspec_equal(&s, &fixed));
 
-    relu = parsed("quantized_relu(4)");
+    relu = qspec_parsed("quantized_relu(4)");
     assert_null(relu.kind->on_weights);
 }
 
@@ -218,7 +184,7 @@ static void kernel_quantizers_without_alpha_scale_themselves(void **state)
 /* The example's spec, "bits conv1 w=lsq:4" -> "lsq:4". */
 static struct qspec example_of(const struct quantizer_kind *k)
 {
-    return parsed(strchr(k->example, '=') + 1);
+    return qspec_parsed(strchr(k->example, '=') + 1);
 }
 
 enum { MANY = 4096 };
@@ -427,7 +393,7 @@ static void saved_quantizers_come_back_as_they_were(void **state)
 
 static void ranges_are_refused_where_there_is_none(void **state)
 {
-    struct qspec s = parsed("quantized_bits(4)");
+    struct qspec s = qspec_parsed("quantized_bits(4)");
     struct quantizer *q = made(&s, 1);
     real lo = -1, hi = 1;
     struct err e = {0};
@@ -604,7 +570,7 @@ static void random_rounding_keeps_the_mean(void **state)
     for (int i = 0; i < N; i++)
         x[i] = REAL(0.2937);
     for (size_t k = 0; k < sizeof texts / sizeof texts[0]; k++) {
-        struct qspec s = parsed(texts[k]);
+        struct qspec s = qspec_parsed(texts[k]);
         struct quantizer *q = made(&s, 1);
         struct qview v = {1, 1, N};
         double mean = 0;
@@ -632,7 +598,7 @@ static void random_rounding_keeps_the_mean(void **state)
 static void stochastic_binary_draws_by_its_sigmoid(void **state)
 {
     enum { N = 40000 };
-    struct qspec s = parsed("stochastic_binary(alpha=1)");
+    struct qspec s = qspec_parsed("stochastic_binary(alpha=1)");
     struct quantizer *q = made(&s, 1);
     struct rng *r = rng_new(3, RNG_ROUND);
     real *x = mem_alloc(N, sizeof *x), *y = mem_alloc(N, sizeof *y);
@@ -760,7 +726,7 @@ static void codes_of_small_floats_are_bit_patterns(void **state)
 {
     real x[] = {0, REAL(0.5), 1, REAL(1.5), 2, 3, 4, 6, -1, 100};
     int32_t want[] = {0, 1, 2, 3, 4, 5, 6, 7, 10, 7}, code[10];
-    struct qspec s = parsed("minifloat:4");
+    struct qspec s = qspec_parsed("minifloat:4");
     struct quantizer *q = made(&s, 1);
 
     (void)state;
@@ -773,7 +739,7 @@ static void codes_of_small_floats_are_bit_patterns(void **state)
 static void mx_blocks_share_a_power_of_two(void **state)
 {
     enum { N = 96, BLOCK = 32 };
-    struct qspec s = parsed("mx:4");
+    struct qspec s = qspec_parsed("mx:4");
     struct qview v = {1, N / BLOCK, BLOCK};
     struct quantizer *q = made(&s, v.channels);
     double list[8];
@@ -803,7 +769,7 @@ static void mx_blocks_share_a_power_of_two(void **state)
 /* A batch may have more blocks than the quantizer was made for. */
 static void mx_takes_any_number_of_blocks(void **state)
 {
-    struct qspec s = parsed("mx:4,group=4");
+    struct qspec s = qspec_parsed("mx:4,group=4");
     struct quantizer *q = made(&s, 1);
     real x[8] = {1, 2, 3, 4, 10, 20, 30, 40}, y[8];
     real want[8] = {1, 2, 3, 4, 8, 24, 32, 40};
@@ -872,7 +838,7 @@ static void quantized_linear_clamps_before_it_rounds(void **state)
     real want[] = {REAL(0.25), REAL(-0.5), REAL(1.75), REAL(-1.75), 0,
                    REAL(0.5)};
     real dy[] = {1, 1, 1, 1, 1, 1}, y[6], dx[6];
-    struct qspec s = parsed("quantized_linear(4,1)");
+    struct qspec s = qspec_parsed("quantized_linear(4,1)");
     struct quantizer *q = made(&s, 1);
 
     (void)state;
@@ -936,7 +902,7 @@ static void ulaw_is_its_formula_at_every_border(void **state)
 
             snprintf(text, sizeof text, "quantized_ulaw(%d,symmetric=%d)",
                      bits, narrow);
-            s = parsed(text);
+            s = qspec_parsed(text);
             q = made(&s, 1);
             for (int k = -1; k <= m; k++)
                 check_ulaw(q, m, k);
@@ -956,7 +922,7 @@ static void no_number_stays_none_in_qkeras_kinds(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        struct qspec s = parsed(kinds[i]);
+        struct qspec s = qspec_parsed(kinds[i]);
         struct quantizer *q = made(&s, 1);
 
         q->rng = rng_new(1, RNG_ROUND);
@@ -983,7 +949,7 @@ static void dorefa_backward_is_the_same_from_what_forward_kept(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        struct qspec s = parsed(texts[i]);
+        struct qspec s = qspec_parsed(texts[i]);
         bool channel = s.grain == GRAIN_CHANNEL;
         struct qview v = {1, channel ? ROWS : 1, channel ? ROW : N};
         struct quantizer *q = made(&s, v.channels);
@@ -1007,7 +973,7 @@ static void dorefa_backward_is_the_same_from_what_forward_kept(void **state)
 
 static void brevitas_act_collects_before_it_learns(void **state)
 {
-    struct qspec s = parsed("brevitas_act:4,collect=2");
+    struct qspec s = qspec_parsed("brevitas_act:4,collect=2");
     struct quantizer *q = made(&s, 1);
     struct qview v = {1, 1, 4};
     real small[] = {REAL(0.5), -1, REAL(0.25), 0}, big[] = {3, 0, 1, -1};
@@ -1032,7 +998,7 @@ static void brevitas_act_collects_before_it_learns(void **state)
 
 static void switching_learning_on_starts_from_the_data(void **state)
 {
-    struct qspec s = parsed("brevitas:4");
+    struct qspec s = qspec_parsed("brevitas:4");
     struct quantizer *q = made(&s, 1);
     struct qview v = {1, 1, 4};
     real w[] = {REAL(0.5), -1, REAL(0.25), 0}, y[4];
