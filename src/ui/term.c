@@ -18,6 +18,10 @@ static const char paste_on[] = "\033[?2004h", paste_off[] = "\033[?2004l";
 static const char mouse_on[] = "\033[?1000h\033[?1006h",
                   mouse_off[] = "\033[?1006l\033[?1000l";
 
+/* A tmux window that has grown since would leave rows of the panes among the
+ * lines that come back. */
+static const char wipe[] = "\033[H\033[2J";
+
 /* The process has one terminal. */
 static struct {
     bool open;                /* newterm was called */
@@ -165,6 +169,7 @@ void term_leave(void)
     if (the.mouse)
         write_all(mouse_off, sizeof mouse_off - 1);
     curs_set(1);
+    write_all(wipe, sizeof wipe - 1);
     endwin();
     if (the.has_saved)
         tcsetattr(STDIN_FILENO, TCSADRAIN, &the.saved);
